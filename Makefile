@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+# Thin names for playbooks and test stages; nothing is done here that a playbook or tests/stages.py does not do.
+ENV ?= lab
+SERVICE ?=
+SHELL := /bin/bash
+PLAYBOOK = .venv/bin/ansible-playbook -i inventories/$(ENV)
+SERVICE_ARGS = $(if $(SERVICE),-e service=$(SERVICE))
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- the lab ----------------------------------------------------------------------------------------------------------
+.PHONY: setup lab lab-up lab-destroy lab-status
+setup: ## install the pinned tools into .venv
+	@tools/setup
+lab: lab-up ## build reference system 1 in the lab, from an empty node to verified services
+	@$(MAKE) --no-print-directory site ENV=lab
+lab-up: ## the lab's machines only: network, router, registry, Proxmox node (fake API), probers
+	@tools/setup --lab
+	@.venv/bin/python tests/lab/lab.py up
+lab-destroy: ## remove every trace of the lab
+	@if command -v docker >/dev/null; then python3 tests/lab/lab.py destroy; else echo "no Docker here: nothing to destroy"; fi
+lab-status: ## what of the lab runs
+	@python3 tests/lab/lab.py status
+
+# --- the site: make VERB ENV=homelab SERVICE=jellyfin -----------------------------------------------------------------
+.PHONY: site plan verify up down restart status logs guests
+site: ## build or update the whole site (SERVICE=x: that service only)
+	$(PLAYBOOK) playbooks/site.yml $(if $(SERVICE),--tags $(SERVICE))
+plan: ## show what would run where, who could reach it, what is backed up
+	@$(PLAYBOOK) playbooks/plan.yml $(if $(HTML),-e plan_html=$(abspath $(HTML)))
+verify: ## prove what is open and closed, from outside
+	$(PLAYBOOK) playbooks/verify.yml
+up down restart: ## start, stop, restart services (or guests: GUEST=intranet)
+	$(PLAYBOOK) playbooks/operate.yml -e operation=$@ $(SERVICE_ARGS) $(if $(GUEST),-e guest=$(GUEST))
+status: ## state of guests, services, timers
+	@$(PLAYBOOK) playbooks/status.yml $(SERVICE_ARGS)
+logs: ## last log lines (LINES=50)
+	@$(PLAYBOOK) playbooks/logs.yml $(SERVICE_ARGS) $(if $(LINES),-e lines=$(LINES))
+
+# --- tests ------------------------------------------------------------------------------------------------------------
+.PHONY: test test-long test-lint test-sanity test-unit test-roles test-lab test-faults bench
+test: ## all quick stages within their budgets (README)
+	@tools/setup --test --lab
+	@.venv/bin/python tests/stages.py quick
+test-long: ## full fault counts, second ansible-core line, everything slow
+	@tools/setup --test --lab
+	@.venv/bin/python tests/stages.py long
+test-lint test-sanity test-unit test-roles test-lab test-faults: ## one stage (test-roles: ROLE=firewall)
+	@tools/setup --test $(if $(filter test-roles test-lab test-faults,$@),--lab)
+	@.venv/bin/python tests/stages.py $(patsubst test-%,%,$@) $(if $(ROLE),--role $(ROLE))
+bench: ## CPU seconds of no-change runs beside the same work done with common modules
+	@tools/setup --test --lab
+	@.venv/bin/python tests/bench/run.py
