@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Run the test stages, each within its budget, and print seconds per stage.
+
+    stages.py quick|long [--resume]     a whole tier; --resume skips stages that passed for exactly this tree
+    stages.py STAGE [--role NAME]       one stage alone
+
+A stage is a list of commands. A stage that overruns its budget is killed and has failed. What a tier leaves out is
+printed as NOT RUN, never counted as passed. A new stage is one entry in STAGES.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = ROOT / ".venv" / "bin"
+PASSED = ROOT / ".cache" / "stages"
+PYTHON = str(BIN / "python")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """``budget`` in seconds of wall clock on two cores; ``tier`` is the first tier that runs it."""
+
+    name: str
+    what: str
+    budget: int
+    tier: str
+    commands: list[list[str]] = field(default_factory=list)
+
+
+STAGES = [
+    Stage("lint", "ruff, mypy, yamllint, ansible-lint (production), shellcheck", 180, "quick", [
+        [str(BIN / "ruff"), "check", "."],
+        [str(BIN / "ruff"), "format", "--check", "."],
+        [PYTHON, "tests/check_types.py"],
+        [str(BIN / "yamllint"), "--strict", "."],
+        ["shellcheck", "tools/setup", ".ci/run"],
+        [str(BIN / "ansible-lint"), "--offline", "--strict"],
+    ]),
+    Stage("sanity", "ansible-test sanity on the built and unpacked collection", 180, "quick", [
+        [PYTHON, "tests/sanity.py"],
+    ]),
+    Stage("unit", "pytest: plan, modules against fakes, stand-ins, docs", 300, "quick", [
+        [str(BIN / "pytest"), "-q", "-n", "2", "tests/unit"],
+    ]),
+    Stage("roles", "molecule: check, converge, idempotence, check, verify", 600, "quick", [
+        [PYTHON, "tests/roles.py"],
+    ]),
+    Stage("lab", "site.yml whole in the lab, second run, check run, probes, planted secrets", 900, "quick", [
+        [PYTHON, "tests/lab/end_to_end.py"],
+    ]),
+    Stage("faults", "runs killed at seeded moments converge (3)", 420, "quick", [
+        [PYTHON, "tests/lab/faults.py", "--kills", "3"],
+    ]),
+    Stage("faults-long", "runs killed at seeded moments converge (20)", 3600, "long", [
+        [PYTHON, "tests/lab/faults.py", "--kills", "20"],
+    ]),
+    Stage("second-core", "sanity and unit on the other ansible-core line (Python 3.12 or 3.13)", 900, "long", [
+        [PYTHON, "tests/second_core.py"],
+    ]),
+    Stage("bench", "CPU seconds of no-change runs beside the same work done with common modules", 900, "long", [
+        [PYTHON, "tests/bench/run.py"],
+    ]),
+]  # fmt: skip
+
+
+def tree_digest() -> str:
+    """Digest of everything git would commit now: HEAD, the difference to it and untracked files."""
+    digest = hashlib.sha256()
+    for argv in (["git", "rev-parse", "HEAD"], ["git", "diff", "HEAD"]):
+        digest.update(subprocess.run(argv, cwd=ROOT, check=True, capture_output=True).stdout)
+    listed = subprocess.run(
+        ["git", "ls-files", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    for name in listed.stdout.splitlines():
+        digest.update(name.encode() + (ROOT / name).read_bytes())
+    return digest.hexdigest()
+
+
+def run(stage: Stage, extra: list[str]) -> tuple[bool, float]:
+    """Run a stage's commands until one fails or the budget is used up."""
+    print(f"\n=== {stage.name}: {stage.what} (budget {stage.budget} s)", flush=True)
+    environment = dict(os.environ, PYTHONPATH=str(ROOT / "playbooks" / "collections"))
+    environment["PATH"] = f"{BIN}{os.pathsep}{environment['PATH']}"
+    start = time.monotonic()
+    for command in stage.commands:
+        left = stage.budget - (time.monotonic() - start)
+        with subprocess.Popen(command + extra, cwd=ROOT, env=environment, start_new_session=True) as process:
+            try:
+                code = process.wait(timeout=max(left, 0.1))
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGTERM)
+                try:
+                    process.wait(timeout=20)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+                print(f"{stage.name}: over its budget of {stage.budget} s in: {' '.join(command)}", flush=True)
+                code = 1
+        if code != 0:
+            print(f"{stage.name}: failed (exit code {code}): {' '.join(command + extra)}", flush=True)
+            return False, time.monotonic() - start
+    return True, time.monotonic() - start
+
+
+def run_tier(tier: str, resume: bool) -> int:
+    chosen = [stage for stage in STAGES if tier == "long" or stage.tier == "quick"]
+    results: list[tuple[Stage, str, float]] = []
+    PASSED.mkdir(parents=True, exist_ok=True)
+    digest = tree_digest()
+    for stage in chosen:
+        stamp = PASSED / stage.name
+        if resume and stamp.exists() and stamp.read_text() == digest:
+            results.append((stage, "passed earlier for this tree", 0.0))
+            continue
+        stamp.unlink(missing_ok=True)
+        good, seconds = run(stage, [])
+        results.append((stage, "passed" if good else "FAILED", seconds))
+        if good:
+            stamp.write_text(digest)
+    print(f"\n{'stage':<14}{'result':<32}{'seconds':>9}{'budget':>9}")
+    for stage, result, seconds in results:
+        print(f"{stage.name:<14}{result:<32}{seconds:>9.1f}{stage.budget:>9}")
+    for stage in STAGES:
+        if stage not in chosen:
+            print(f"NOT RUN: {stage.name}: {stage.what} (make test-long)")
+    failed = sum(result == "FAILED" for _stage, result, _seconds in results)
+    print(f"{len(results) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["quick", "long", *(stage.name for stage in STAGES)])
+    parser.add_argument("--resume", action="store_true", help="skip stages that passed for exactly this tree")
+    parser.add_argument("--role", help="only this role (stage roles)")
+    arguments = parser.parse_args()
+    if arguments.what in ("quick", "long"):
+        return run_tier(arguments.what, arguments.resume)
+    stage = next(stage for stage in STAGES if stage.name == arguments.what)
+    good, seconds = run(stage, ["--role", arguments.role] if arguments.role else [])
+    print(f"{stage.name}: {'passed' if good else 'FAILED'} in {seconds:.1f} s")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
