@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.homelab.mediaserver.plugins.plugin_utils import reachability
@@ -15,9 +16,19 @@ def reachability_questions(plan: dict[str, Any], zone: str, own: list[str]) -> d
     return reachability.questions(zone, own, plan["targets"], plan["probes"])
 
 
-def reachability_verdict(observations: list[dict[str, Any]], plan: dict[str, Any]) -> dict[str, Any]:
-    """The verdict as a mapping, with the printable table under ``table``."""
-    verdict = reachability.judge(plan["targets"], plan["probes"], observations)
+def _observation(host: Mapping[str, Any]) -> dict[str, Any]:
+    seen = host.get("verify_seen") or {}
+    return {
+        "prober": host["inventory_hostname"],
+        "zone": host.get("prober_zone") or "edge",
+        "open_ports": seen.get("open_ports") or {},
+        "answers": seen.get("answers") or {},
+    }
+
+
+def reachability_verdict(hosts: list[Mapping[str, Any]], plan: dict[str, Any]) -> dict[str, Any]:
+    """The verdict as a mapping, with the printable table under ``table``. ``hosts``: the probers' variables."""
+    verdict = reachability.judge(plan["targets"], plan["probes"], [_observation(host) for host in hosts])
     return {**verdict.as_dict(), "table": reachability.table(verdict)}
 
 
