@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""The house's own rules: nothing without a test, public variables documented, licences named, commands in make help."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
+ACTIONS = {path.stem for path in (ROOT / "plugins/action").glob("*.py")}
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+# Roles that need other machines, guests or applications around them: the lab stage runs them whole (check, converge,
+# again, check, verify). All others have a molecule scenario of their own name.
+LAB_ROLES = {"extranet", "intranet", "host", "proxmox", "npm", "jellyfin", "immich", "ca"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_has_a_test(module: str) -> None:
+    places = [ROOT / "tests/unit/plugins/modules", *([ROOT / "tests/unit/plugins/action"] if module in ACTIONS else [])]
+    assert any(list(place.glob(f"test_{module}*.py")) for place in places), f"no test_{module}*.py"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_has_a_scenario_or_runs_in_the_lab(role: str) -> None:
+    if role in LAB_ROLES:
+        pytest.importorskip("yaml")
+        used = "".join(path.read_text() for path in (ROOT / "playbooks").rglob("*.yml"))
+        used += "".join(path.read_text() for path in (ROOT / "roles").glob("*/tasks/*.yml"))
+        used += "".join(path.read_text() for path in (ROOT / "roles/services/catalog").glob("*/service.yml"))
+        assert f"homelab.mediaserver.{role}" in used, f"role {role} is used by no playbook, role or catalog entry"
+    else:
+        assert (ROOT / "molecule" / role / "molecule.yml").exists(), f"no molecule/{role}/molecule.yml"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_public_variables_stand_in_defaults_and_in_the_specification(role: str) -> None:
+    folder = ROOT / "roles" / role
+    specification = yaml.safe_load((folder / "meta/argument_specs.yml").read_text())
+    options = specification["argument_specs"]["main"].get("options") or {}
+    defaults_file = folder / "defaults/main.yml"
+    defaults = (yaml.safe_load(defaults_file.read_text()) if defaults_file.exists() else None) or {}
+    optional = {name for name, option in options.items() if not option.get("required")}
+    assert set(defaults) <= set(options), "in defaults, not in meta/argument_specs.yml"
+    assert optional <= set(defaults), "optional in meta/argument_specs.yml, without a default"
+    for name in options:
+        assert name.startswith(f"{role}_"), f"{name} lacks the role's prefix"
+    for name, option in options.items():
+        if "default" in option:
+            assert option["default"] == defaults[name], f"{name}: two different defaults"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "plugins").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_plugin_names_its_licence(path: Path) -> None:
+    head = "\n".join(path.read_text().splitlines()[:20])
+    assert "SPDX-License-Identifier: GPL-3.0-or-later" in head or not head
+
+
+def test_every_make_verb_is_explained() -> None:
+    text = (ROOT / "Makefile").read_text()
+    phony = {name for line in re.findall(r"^\.PHONY: (.*)$", text, re.M) for name in line.split()}
+    explained = {name for line in re.findall(r"^([a-z -]+):.*## ", text, re.M) for name in line.split()}
+    assert phony <= explained, f"without an explanation: {sorted(phony - explained)}"
+
+
+def test_only_one_place_looks_at_check_mode() -> None:
+    found = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "plugins").rglob("*.py")
+        if re.search(r"(module|self)\.check_mode", path.read_text())
+    ]
+    assert found == ["plugins/module_utils/_reconcile.py"], found
