@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The lab stage: site.yml whole, from an empty node to verified services, and what has to hold afterwards.
+
+Each check prints its name, result and seconds. The stage stops at the first failure (later checks build on earlier
+ones) and leaves the lab standing for a look; `make lab-destroy` removes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from runs import INVENTORY, LAB, ROOT, Run, play, secret_values, stream
+
+OWN_SERVICE = {
+    "summary": "A service of the user's own, beside the inventory",
+    "containers": {
+        "own-notes": {
+            "image": "docker.io/prom/node-exporter:v1.12.1",
+            "user": "65534:65534",
+            "command": ["--web.listen-address=:9777"],
+            "ports": {"web": 9777},
+            "health": {"http": "/", "port": "web"},
+        }
+    },
+    "route": {"name": "notes", "port": "web", "login": "application", "allow": ["lan"]},
+    "reach": ["lan", "edge"],
+    "metrics": {"port": "web", "path": "/metrics"},
+}
+
+
+class Failed(Exception):
+    """A check did not hold; the message says what was expected and what was seen."""
+
+
+def expect(condition: bool, message: str) -> None:
+    if not condition:
+        raise Failed(message)
+
+
+def machines_up() -> str:
+    stream([sys.executable, str(LAB), "destroy"])
+    stream([sys.executable, str(LAB), "up"])
+    return ""
+
+
+def dry_run_on_an_empty_node() -> str:
+    run = play("site.yml", "--check", "--diff")
+    expect(run.code == 0, f"--check on an empty node ended with {run.code}, see {run.log}")
+    for name in ("extranet", "intranet"):
+        expect(f"create VM {name}" in run.text or f"name: {name}" in run.text, f"--check does not say it would create {name}")
+    return f"{run.changed_total()} changes announced"
+
+
+def first_run() -> str:
+    run = play("site.yml")
+    expect(run.code == 0, f"site.yml ended with {run.code}, see {run.log}")
+    expect(run.failed_total() == 0, f"failures in {run.log}")
+    return run.probes_line()
+
+
+def second_run_changes_nothing() -> str:
+    run = play("site.yml")
+    expect(run.code == 0, f"the second run ended with {run.code}, see {run.log}")
+    expect(run.changed_total() == 0, f"changed={run.changed} in the second run, see {run.log}")
+    return f"changed=0 on {len(run.changed)} hosts; {run.probes_line()}"
+
+
+def dry_run_shows_no_change_and_no_secret() -> str:
+    run = play("site.yml", "--check", "--diff", "-vvv")
+    expect(run.code == 0, f"--check --diff ended with {run.code}, see {run.log}")
+    expect(run.changed_total() == 0, f"changed={run.changed} in a dry run on a configured site, see {run.log}")
+    values = secret_values()
+    expect(len(values) >= 8, f"only {len(values)} secrets to look for: the search would prove nothing")
+    found = [name for name, value in values.items() if value in run.text]
+    expect(not found, f"secrets printed by -vvv --diff: {', '.join(found)}; see {run.log}")
+    return f"changed=0, {len(values)} secrets not in {len(run.text) // 1024} KiB of output"
+
+
+def a_missing_rule_makes_verify_fail() -> str:
+    opened = guest("extranet", "nft delete table inet mediaserver")
+    expect(opened.returncode == 0, f"cannot take the container firewall away: {opened.stderr}")
+    run = play("verify.yml")
+    expect(run.code != 0 and "SURPRISE" in run.text, f"verify stayed green without the container firewall: {run.log}")
+    surprises = run.text.count("<-- SURPRISE")
+    repair = play("site.yml", "--tags", "firewall")
+    expect(repair.code == 0 and repair.changed_total() > 0, f"--tags firewall did not repair: {repair.log}")
+    again = play("verify.yml")
+    expect(again.code == 0, f"verify is not green after the repair: {again.log}")
+    return f"{surprises} surprises without it, 0 after --tags firewall"
+
+
+def unknown_tag_is_refused() -> str:
+    run = play("site.yml", "--tags", "jelyfin")
+    expect(run.code != 0 and "jellyfin" in run.text, f"--tags jelyfin was not refused with a suggestion: {run.log}")
+    return "refused, suggests jellyfin"
+
+
+def own_service() -> str:
+    """One file beside a copy of the inventory gets container, route, firewall rule, scrape target and tag."""
+    copy = ROOT / ".lab" / "own"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(INVENTORY, copy)
+    (copy / "catalog" / "own-notes").mkdir(parents=True)
+    (copy / "catalog" / "own-notes" / "service.yml").write_text(yaml.safe_dump(OWN_SERVICE))
+    site_file = copy / "group_vars" / "all" / "site.yml"
+    site = yaml.safe_load(site_file.read_text())
+    site["site_services"]["own-notes"] = {"hosts": ["intranet"]}
+    site_file.write_text(yaml.safe_dump(site))
+    listed = play("site.yml", "--list-tags", inventory=copy)
+    expect("own-notes" in listed.text, f"--list-tags does not name own-notes: {listed.log}")
+    run = play("site.yml", "--tags", "own-notes", inventory=copy)
+    expect(run.code == 0, f"--tags own-notes ended with {run.code}: {run.log}")
+    verified = play("verify.yml", inventory=copy)
+    expect(verified.code == 0, f"verify is not green with the own service: {verified.log}")
+    for words in ("tcp/9777", "notes."):
+        expect(words in verified.text, f"verify's table does not show {words}: {verified.log}")
+    targets = guest("intranet", "curl -fsS http://127.0.0.1:9090/api/v1/targets?state=active")
+    instances = [target["labels"]["job"] for target in json.loads(targets.stdout)["data"]["activeTargets"]]
+    expect("own-notes" in instances, f"Prometheus does not scrape own-notes but {instances}")
+    back = play("site.yml")
+    expect(back.code == 0, f"taking the own service away ended with {back.code}: {back.log}")
+    left = guest("intranet", "docker ps -a --format {{.Names}}")
+    expect("own-notes" not in left.stdout, "the container of the removed service is still there")
+    return "container, route, rule, target, tag; removed again without a trace"
+
+
+def guest(name: str, command: str) -> subprocess.CompletedProcess[str]:
+    address = {"extranet": "10.77.1.111", "intranet": "10.77.1.101"}[name]
+    secrets = INVENTORY / ".secrets"
+    argv = ["ssh", "-i", str(secrets / "id_ed25519"), "-o", f"UserKnownHostsFile={secrets / 'known_hosts'}", "-o", "BatchMode=yes"]
+    return subprocess.run([*argv, f"ops@{address}", f"sudo {command}"], capture_output=True, text=True, check=False)
+
+
+CHECKS: list[Callable[[], str]] = [
+    machines_up,
+    dry_run_on_an_empty_node,
+    first_run,
+    second_run_changes_nothing,
+    dry_run_shows_no_change_and_no_secret,
+    a_missing_rule_makes_verify_fail,
+    unknown_tag_is_refused,
+    own_service,
+]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--from", dest="start", choices=[check.__name__ for check in CHECKS], help="go on from this check")
+    start = parser.parse_args().start
+    skipping = start is not None
+    done = 0
+    for check in CHECKS:
+        skipping = skipping and check.__name__ != start
+        if skipping:
+            print(f"NOT RUN: {check.__name__} (--from {start})")
+            continue
+        began = time.monotonic()
+        try:
+            note = check()
+        except Failed as failure:
+            print(f"lab: {check.__name__}: FAILED after {time.monotonic() - began:.0f} s: {failure}")
+            print(f"{done} passed, 1 failed")
+            return 1
+        done += 1
+        print(f"lab: {check.__name__}: ok in {time.monotonic() - began:.0f} s  {note}", flush=True)
+    print(f"{done} passed, 0 failed")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
