@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: MIT
+"""The machines that are always there: router, registry, Proxmox node and probers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from . import machines
+from .images import Images
+from .layout import (
+    APT_CACHE_PORT,
+    DOMAIN,
+    EXTRANET,
+    FORWARDS,
+    LAB_DIR,
+    LAN,
+    NODE_FOLDERS,
+    NODE_MOUNTS,
+    PREFIX,
+    REGISTRY,
+    REGISTRY_PORT,
+    ROUTER_LAN,
+    ROUTER_LAN6,
+    ROUTER_WAN,
+    ROUTER_WAN6,
+    STATE,
+    USER,
+    WAN,
+    Machine,
+)
+from .secrets import Secrets
+from .shell import docker, put_files, run
+
+APT_PROXY = f"http://{REGISTRY.addresses[0]}:{APT_CACHE_PORT}"
+
+
+def nftables_conf() -> str:
+    """The router's rules: what it forwards inside, everything out, nothing else in."""
+    forwards = "\n".join(
+        f'    iifname "wan0" ip daddr {ROUTER_WAN} {protocol} dport {port} dnat to {EXTRANET}'
+        for protocol, port in FORWARDS
+    )
+    accepted = "\n".join(
+        f'    iifname "wan0" ip daddr {EXTRANET} {protocol} dport {port} accept' for protocol, port in FORWARDS
+    )
+    return f"""#!/usr/sbin/nft -f
+# The lab's router. Docker keeps rules of its own in this machine: touch only our tables.
+table ip home_nat
+delete table ip home_nat
+table inet home
+delete table inet home
+table ip home_nat {{
+  chain prerouting {{
+    type nat hook prerouting priority dstnat;
+{forwards}
+  }}
+  chain postrouting {{
+    type nat hook postrouting priority srcnat;
+    ip saddr {LAN.subnet} oifname "wan0" masquerade
+  }}
+}}
+table inet home {{
+  chain input {{
+    type filter hook input priority filter; policy drop;
+    ct state established,related accept
+    iifname "lo" accept
+    iifname "lan0" accept
+    meta l4proto {{ icmp, ipv6-icmp }} accept
+    iifname "wan0" ip saddr {WAN.gateway} tcp dport 22 accept comment "the lab's controller"
+  }}
+  chain forward {{
+    type filter hook forward priority filter; policy drop;
+    ct state established,related accept
+    iifname "lan0" accept
+{accepted}
+  }}
+}}
+"""
+
+
+def dnsmasq_conf() -> str:
+    return (
+        f"interface=lan0\nbind-dynamic\nno-resolv\nserver=127.0.0.11\n"
+        f"address=/{DOMAIN}/{EXTRANET}\nlocal=/{DOMAIN}/\nhost-record=registry,{REGISTRY.addresses[0]}\n"
+    )
+
+
+def routes(machine: Machine) -> list[dict[str, str]]:
+    if machine.name == "router":
+        return [{"to": "default", "via": WAN.gateway}, {"to": "default", "via": WAN.gateway6}]
+    if machine.lan:
+        return [{"to": "default", "via": ROUTER_LAN}, {"to": "default", "via": ROUTER_LAN6}]
+    return [
+        {"to": "default", "via": WAN.gateway},
+        {"to": LAN.subnet, "via": ROUTER_WAN},
+        {"to": LAN.subnet6, "via": ROUTER_WAN6},
+    ]
+
+
+def description(machine: Machine, secrets: Secrets) -> dict[str, Any]:
+    """What the machine is told at boot."""
+    _, public = secrets.ssh_key()
+    interfaces = []
+    for network, pair, name in ((LAN, machine.lan, "lan0"), (WAN, machine.wan, "wan0")):
+        if pair:
+            addresses = [f"{pair[0]}/{network.subnet.split('/')[1]}", f"{pair[1]}/{network.subnet6.split('/')[1]}"]
+            interfaces.append(machines.interface(network, *addresses) | ({"name": name} if machine.name == "router" else {}))
+    return {
+        "hostname": machine.name,
+        "interfaces": interfaces,
+        "routes": routes(machine),
+        "nameservers": [ROUTER_LAN] if machine.lan else [],
+        # the router asks Docker's name service, and so does the machine on the Internet's side
+        "keep_docker_dns": machine.name == "router" or not machine.lan,
+        "apt_proxy": APT_PROXY if machine.lan and machine is not REGISTRY else None,
+        "instance": {
+            "user": USER,
+            "ssh_keys": [public],
+            "root_ssh_keys": [public] if machine.root_login else [],
+            "host_keys": secrets.host_key(machine.name),
+        },
+    }
+
+
+def container(machine: Machine, image: str) -> machines.Container:
+    first, second = (LAN, machine.lan) if machine.lan else (WAN, machine.wan), None
+    if machine.lan and machine.wan:
+        second = (WAN.name, *machine.wan)
+    network, pair = first
+    assert pair is not None
+    node = machine.name == "pve"
+    volumes = {f"{PREFIX}-{machine.name}-data": "/var/lib/docker-registry", f"{PREFIX}-cache": "/var/cache/apt-cacher-ng"}
+    return machines.Container(
+        name=machine.container,
+        image=image,
+        role="machine",
+        network=network.name,
+        address=pair[0],
+        address6=pair[1],
+        second_network=second,
+        binds={"/var/run/docker.sock": "/.lab/docker.sock"} | {v: k for k, v in NODE_MOUNTS.items()} if node else {},
+        volumes=volumes if machine is REGISTRY else {},
+        publish=[f"127.0.0.1::{REGISTRY_PORT}"] if machine is REGISTRY else [],
+        sysctls=["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"] if machine.name == "router" else [],
+    )
+
+
+def files(machine: Machine, secrets: Secrets, images: Images) -> dict[str, tuple[bytes, int]]:
+    """Configuration that is copied into the machine before each boot."""
+    if machine.name == "router":
+        return {
+            "/etc/nftables.conf": (nftables_conf().encode(), 0o755),
+            "/etc/dnsmasq.d/lab.conf": (dnsmasq_conf().encode(), 0o644),
+        }
+    if machine.name == "pve":
+        key, certificate = secrets.certificate(*machine.addresses[:2], machine.name)
+        driver = {
+            "image": images.get("machine"),
+            "mounts": NODE_MOUNTS,
+            "network": LAN.name,
+            "subnet": LAN.subnet,
+            "apt_proxy": APT_PROXY,
+        }
+        return {
+            "/etc/mediaserver-lab/driver.json": (json.dumps(driver, indent=1).encode(), 0o644),
+            "/etc/pve/local/pve-ssl.key": (key.encode(), 0o600),
+            "/etc/pve/local/pve-ssl.pem": (certificate.encode(), 0o644),
+        }
+    return {}
+
+
+def prepare_node(name: str) -> None:
+    docker("exec", name, "mkdir", "-p", *NODE_FOLDERS)
+
+
+def up(machine: Machine, secrets: Secrets, images: Images) -> None:
+    """Make sure the machine runs from the image and description of today; one made from others is made anew."""
+    image = images.get(machine.image)
+    if machines.exists(machine.container):
+        if docker("container", "inspect", "-f", "{{.Config.Image}}", machine.container) != image:
+            docker("rm", "--force", "--volumes", machine.container)
+        elif machines.is_running(machine.container):
+            return
+    if not machines.exists(machine.container):
+        machines.create(container(machine, image))
+    put_files(machine.container, files(machine, secrets, images)) if files(machine, secrets, images) else None
+    machines.boot(machine.container, description(machine, secrets))
+
+
+API_UNIT = """[Unit]
+Description=Fake Proxmox VE API of the lab
+After=network.target
+
+[Service]
+Environment=PYTHONPATH=/opt/mediaserver-lab PYTHONDONTWRITEBYTECODE=1
+Environment=DOCKER_HOST=unix:///.lab/docker.sock MEDIASERVER_LAB_STATE=%(state)s
+ExecStart=/usr/bin/python3 -m mediaserver_lab.node_api
+Restart=on-failure
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def api_files() -> dict[str, tuple[bytes, int]]:
+    """The fake API, the driver that boots its machines, and the service that runs them on the node."""
+    found = {"/etc/systemd/system/pveproxy.service": ((API_UNIT % {"state": STATE}).encode(), 0o644)}
+    for package in ("fake_pve", "mediaserver_lab"):
+        for path in sorted((LAB_DIR / package).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                found[f"/opt/mediaserver-lab/{path.relative_to(LAB_DIR).as_posix()}"] = (path.read_bytes(), 0o644)
+    return found
+
+
+def install_api(name: str, token: str) -> None:
+    """Copy the API into the node and (re)start it if it does not run from these files."""
+    wanted = api_files() | {"/etc/mediaserver-lab/token": (f"{token}\n".encode(), 0o600)}
+    digest = hashlib.sha256(repr(sorted(wanted.items())).encode()).hexdigest()
+    marker = "/run/mediaserver-lab-api"
+    if run(["docker", "exec", name, "cat", marker], check=False).stdout.strip() == digest:
+        return
+    docker("exec", name, "rm", "-rf", "/opt/mediaserver-lab")
+    put_files(name, wanted)
+    docker("exec", name, "systemctl", "daemon-reload")
+    docker("exec", name, "systemctl", "enable", "pveproxy.service")
+    docker("exec", name, "systemctl", "restart", "pveproxy.service")
+    docker("exec", name, "sh", "-c", f"echo {digest} >{marker}")

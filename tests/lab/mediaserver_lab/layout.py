@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""Names, addresses and paths of the lab. inventories/lab speaks of the same addresses."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+LAB_DIR = Path(__file__).resolve().parents[1]
+ROOT = LAB_DIR.parents[1]
+SECRETS = Path(os.environ.get("MEDIASERVER_LAB_SECRETS", ROOT / "inventories/lab/.secrets"))
+STATE = os.environ.get("MEDIASERVER_LAB_STATE", "/var/lib/mediaserver-lab")
+"""Folder of the Docker host (made by Docker, owned by root) that holds what lies on the node's disks."""
+
+PREFIX = "mediaserver-lab"
+LABEL = "mediaserver.lab"
+"""Every container, volume and network of the lab carries this label; its value says what it is for."""
+
+
+@dataclass(frozen=True)
+class Network:
+    name: str
+    subnet: str
+    gateway: str
+    subnet6: str
+    gateway6: str
+    automatic: str
+    """Where Docker takes addresses that nobody asked for."""
+    automatic6: str
+    masquerade: bool
+
+
+LAN = Network(
+    f"{PREFIX}-lan", "10.77.1.0/24", "10.77.1.254", "fd77:77:1::/64", "fd77:77:1::fe",
+    "10.77.1.192/27", "fd77:77:1::ffff:0/112", False,
+)
+WAN = Network(
+    f"{PREFIX}-wan", "198.18.77.0/24", "198.18.77.254", "fd77:77:2::/64", "fd77:77:2::fe",
+    "198.18.77.192/27", "fd77:77:2::ffff:0/112", True,
+)
+TEST = Network(
+    f"{PREFIX}-test", "10.77.3.0/24", "10.77.3.254", "fd77:77:3::/64", "fd77:77:3::fe",
+    "10.77.3.0/25", "fd77:77:3::ffff:0/112", True,
+)
+
+ROUTER_LAN, ROUTER_LAN6 = "10.77.1.1", "fd77:77:1::1"
+ROUTER_WAN, ROUTER_WAN6 = "198.18.77.2", "fd77:77:2::2"
+EXTRANET = "10.77.1.111"
+FORWARDS: tuple[tuple[str, int], ...] = (("tcp", 80), ("tcp", 443), ("udp", 1194))
+DOMAIN = "lab.test"
+"""Names below it resolve to the extranet's LAN address inside, as split DNS does in a home."""
+REGISTRY_PORT = 5000
+IMAGES_PORT = 8080
+APT_CACHE_PORT = 3142
+USER = "ops"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine of the lab that is always there."""
+
+    name: str
+    image: str
+    lan: tuple[str, str] | None = None
+    wan: tuple[str, str] | None = None
+    root_login: bool = False
+
+    @property
+    def container(self) -> str:
+        return f"{PREFIX}-{self.name}"
+
+    @property
+    def addresses(self) -> list[str]:
+        return [address for pair in (self.lan, self.wan) if pair for address in pair]
+
+
+MACHINES: tuple[Machine, ...] = (
+    Machine("router", "router", lan=(ROUTER_LAN, ROUTER_LAN6), wan=(ROUTER_WAN, ROUTER_WAN6)),
+    Machine("registry", "registry", lan=("10.77.1.5", "fd77:77:1::5")),
+    Machine("pve", "node", lan=("10.77.1.100", "fd77:77:1::100"), root_login=True),
+    Machine("lan-client", "prober", lan=("10.77.1.50", "fd77:77:1::50")),
+    Machine("outsider", "prober", wan=("198.18.77.50", "fd77:77:2::50")),
+)
+REGISTRY = next(m for m in MACHINES if m.name == "registry")
+NODE = next(m for m in MACHINES if m.name == "pve")
+
+NODE_MOUNTS: dict[str, str] = {
+    "/tank-hdd": f"{STATE}/pve/tank-hdd",
+    "/tank-ssd": f"{STATE}/pve/tank-ssd",
+    "/var/lib/vz": f"{STATE}/pve/vz",
+}
+"""Folders of the node that guests may get by virtiofs or that hold images: path on the node -> on the Docker host."""
+NODE_FOLDERS: tuple[str, ...] = (
+    "/tank-hdd/media", "/tank-hdd/photos", "/tank-hdd/backups", "/tank-hdd/logs", "/tank-ssd/appdata",
+    "/var/lib/vz/images", "/var/lib/vz/import", "/var/lib/vz/snippets", "/var/lib/vz/template/iso",
+)  # fmt: skip

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""Keys of the lab, made once below inventories/lab/.secrets and never committed."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+from .shell import run
+
+KNOWN_HOSTS = "known_hosts"
+
+
+class Secrets:
+    """The folder of secrets; every method makes what is missing and returns what is there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        return path
+
+    def ssh_key(self, name: str = "id_ed25519") -> tuple[str, str]:
+        """Private and public part of an SSH key pair."""
+        path = self.folder / name
+        if not path.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"mediaserver-lab {path.name}", "-f", str(path)])
+        return path.read_text(), path.with_name(path.name + ".pub").read_text().strip()
+
+    def host_key(self, machine: str) -> dict[str, dict[str, str]]:
+        private, public = self.ssh_key(f"lab/host_keys/{machine}")
+        return {"ed25519": {"private": private, "public": public}}
+
+    def token(self, name: str = "pve_token_secret") -> str:
+        """The secret of the API token, in Proxmox's own shape."""
+        path = self.folder / name
+        if not path.exists():
+            self._write(name, f"{uuid.uuid4()}\n")
+        return path.read_text().strip()
+
+    def certificate(self, address: str, address6: str, name: str) -> tuple[str, str]:
+        """Key and certificate of the node's API, signed by the lab's own authority ``pve-ca.pem``."""
+        authority, key, request = (self.folder / f for f in ("pve-ca.pem", "lab/pve-ca.key", "lab/pve.csr"))
+        node_key, node_cert = self.folder / "lab/pve.key", self.folder / "lab/pve.pem"
+        if not (authority.exists() and node_cert.exists()):
+            key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            new = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj"]
+            ca_usage = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
+            run([*new, "/CN=mediaserver lab authority", "-x509", "-days", "3650", *ca_usage,
+                 "-keyout", str(key), "-out", str(authority)])  # fmt: skip
+            run([*new, f"/CN={name}", "-keyout", str(node_key), "-out", str(request)])
+            usage = f"subjectAltName=IP:{address},IP:{address6},DNS:{name}\nextendedKeyUsage=serverAuth\n"
+            extensions = self._write("lab/pve.ext", usage)
+            run(["openssl", "x509", "-req", "-in", str(request), "-CA", str(authority), "-CAkey", str(key),
+                 "-CAcreateserial", "-days", "3650", "-extfile", str(extensions), "-out", str(node_cert)])  # fmt: skip
+        return node_key.read_text(), node_cert.read_text()
+
+    def pin(self, entries: Iterable[tuple[str, str]]) -> None:
+        """Pin host keys (address, public key) in known_hosts; other hosts' lines stay."""
+        path = self.folder / KNOWN_HOSTS
+        self._write(KNOWN_HOSTS, pinned(path.read_text() if path.exists() else "", entries))
+
+
+def pinned(text: str, entries: Iterable[tuple[str, str]]) -> str:
+    """known_hosts with exactly one line for each of these addresses."""
+    wanted = {address: " ".join(key.split()[:2]) for address, key in entries}
+    kept = [line for line in text.splitlines() if line.strip() and line.split()[0] not in wanted]
+    return "".join(f"{line}\n" for line in [*kept, *(f"{address} {key}" for address, key in wanted.items())])
