@@ -142,7 +142,10 @@ class ActionModule(ActionBase):
         remote = shell.join_path(shell.tmpdir, "tree.tar.gz")
         descriptor, local = tempfile.mkstemp(dir=C.DEFAULT_LOCAL_TMP)  # 0600
         try:
-            with os.fdopen(descriptor, "wb") as stream, tarfile.open(fileobj=stream, mode="w:gz", compresslevel=1) as tar:
+            with (
+                os.fdopen(descriptor, "wb") as stream,
+                tarfile.open(fileobj=stream, mode="w:gz", compresslevel=1) as tar,
+            ):
                 for number, path in enumerate(needs):
                     member = tarfile.TarInfo(str(number))
                     member.size = len(entries[path].data)

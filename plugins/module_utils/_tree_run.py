@@ -54,7 +54,12 @@ def texts(actions: list[_tree.Action], tree: _tree.Tree) -> dict[str, str]:
     found = {}
     for action in actions:
         entry = action.wanted
-        if action.verb != "content" or entry is None or entry.secret or tree.manifest.get(action.path, {}).get("secret"):
+        if (
+            action.verb != "content"
+            or entry is None
+            or entry.secret
+            or tree.manifest.get(action.path, {}).get("secret")
+        ):
             continue
         with contextlib.suppress(OSError, UnicodeDecodeError), open(action.path, "rb") as stream:
             data = stream.read(_tree.TEXT_LIMIT + 1)

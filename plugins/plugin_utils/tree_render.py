@@ -223,7 +223,9 @@ def containers(entries: Iterable[Entry], directory: str) -> list[str]:
     """The containers that must run while the project runs, from its compose file."""
     data = next((entry.data for entry in entries if entry.path == f"{directory}/compose.yaml"), b"{}")
     services = (yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}).get("services") or {}
-    return sorted(n for n, s in services.items() if not s.get("profiles") and str(s.get("restart")) not in ("no", "False"))
+    return sorted(
+        n for n, s in services.items() if not s.get("profiles") and str(s.get("restart")) not in ("no", "False")
+    )
 
 
 def render(

@@ -1,0 +1,165 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The homelab.mediaserver authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: compose_projects
+short_description: All compose projects of a host, in one go
+version_added: 0.1.0
+author:
+  - The homelab.mediaserver authors (@homelab-mediaserver)
+description:
+  - Takes the whole list of a host's compose projects and brings up side by side what does not run as it should.
+  - Every container carries the digest of its project's files in the label C(mediaserver.digest), and the project's C(.env)
+    holds the digest of what is on disk, so that one C(docker ps) shows that nothing changed.
+  - Waits until all containers are healthy. One that fails is named, with the last lines of its log.
+  - Projects below O(root) that are no longer wanted are stopped and their containers removed; data stays.
+  - Locks the projects on the host; a run whose controller was killed is waited for, and what it left half done is completed.
+options:
+  projects:
+    description: All projects of the host.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the compose project.
+        type: str
+        required: true
+      directory:
+        description: Where its C(compose.yaml) and C(.env) lie.
+        type: path
+        required: true
+      unit:
+        description: The systemd unit that owns its start and stop; is enabled and started.
+        type: str
+      networks:
+        description: Shared networks that it joins.
+        type: list
+        elements: str
+        default: []
+      wait:
+        description: How long its start may take, in seconds.
+        type: int
+        default: 300
+  networks:
+    description: Networks that several projects share.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the network in Docker.
+        type: str
+        required: true
+      subnet:
+        description: IPv4 addresses of the network, as CIDR.
+        type: str
+        required: true
+      subnet6:
+        description: IPv6 addresses of the network, as CIDR.
+        type: str
+  digests:
+    description: Digests of projects that another task is about to write, see M(homelab.mediaserver.config_tree). Else C(.env) tells.
+    type: dict
+    default: {}
+  root:
+    description: Folder below which all projects lie. Projects started from there and not in O(projects) are removed.
+    type: path
+    default: /opt/mediaserver/services
+  only:
+    description: Projects to look at; nothing of others is changed, nothing is removed. Empty means all.
+    type: list
+    elements: str
+    default: []
+  parallel:
+    description: How many projects are brought up at the same time.
+    type: int
+    default: 4
+  lock_timeout:
+    description: How long to wait for another run on the same host, in seconds.
+    type: int
+    default: 600
+attributes:
+  check_mode:
+    description: Says exactly what would be started and removed, on a host without Docker too.
+    support: full
+  diff_mode:
+    description: Shows state and digest of the projects that change.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Run the host's projects
+  homelab.mediaserver.compose_projects:
+    projects:
+      - name: web
+        directory: /opt/mediaserver/services/web
+        unit: mediaserver-web.service
+        networks: [monitoring]
+        wait: 120
+    networks:
+      - name: mediaserver-monitoring
+        subnet: 172.20.0.0/24
+"""
+
+RETURN = r"""
+started:
+  description: Projects that were brought up.
+  type: list
+  elements: str
+  returned: success
+removed:
+  description: Projects that were removed.
+  type: list
+  elements: str
+  returned: success
+steps:
+  description: What was done, or would be done.
+  type: list
+  elements: str
+  returned: success
+failure:
+  description: Per failed project the container, its state and its last log lines.
+  type: dict
+  returned: failure
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
+from ansible_collections.homelab.mediaserver.plugins.module_utils._compose_run import work
+
+PROJECT: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "directory": {"type": "path", "required": True},
+    "unit": {"type": "str"},
+    "networks": {"type": "list", "elements": "str", "default": []},
+    "wait": {"type": "int", "default": 300},
+}
+NETWORK: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "subnet": {"type": "str", "required": True},
+    "subnet6": {"type": "str"},
+}
+SPEC: dict[str, Any] = {
+    "projects": {"type": "list", "elements": "dict", "required": True, "options": PROJECT},
+    "networks": {"type": "list", "elements": "dict", "default": [], "options": NETWORK},
+    "digests": {"type": "dict", "default": {}},
+    "root": {"type": "path", "default": "/opt/mediaserver/services"},
+    "only": {"type": "list", "elements": "str", "default": []},
+    "parallel": {"type": "int", "default": 4},
+    "lock_timeout": {"type": "int", "default": 600},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    _reconcile.main(module, work)
+
+
+if __name__ == "__main__":
+    main()
