@@ -20,7 +20,8 @@ from pathlib import Path
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from runs import INVENTORY, LAB, ROOT, Run, play, secret_values, stream
+from faults import keep_reference
+from runs import INVENTORY, LAB, ROOT, guest, play, secret_values, stream
 
 OWN_SERVICE = {
     "summary": "A service of the user's own, beside the inventory",
@@ -58,7 +59,10 @@ def dry_run_on_an_empty_node() -> str:
     run = play("site.yml", "--check", "--diff")
     expect(run.code == 0, f"--check on an empty node ended with {run.code}, see {run.log}")
     for name in ("extranet", "intranet"):
-        expect(f"create VM {name}" in run.text or f"name: {name}" in run.text, f"--check does not say it would create {name}")
+        expect(
+            f"create VM {name}" in run.text or f"name: {name}" in run.text,
+            f"--check does not say it would create {name}",
+        )
     return f"{run.changed_total()} changes announced"
 
 
@@ -66,6 +70,7 @@ def first_run() -> str:
     run = play("site.yml")
     expect(run.code == 0, f"site.yml ended with {run.code}, see {run.log}")
     expect(run.failed_total() == 0, f"failures in {run.log}")
+    keep_reference(run.log)  # for the fault tests
     return run.probes_line()
 
 
@@ -135,13 +140,6 @@ def own_service() -> str:
     return "container, route, rule, target, tag; removed again without a trace"
 
 
-def guest(name: str, command: str) -> subprocess.CompletedProcess[str]:
-    address = {"extranet": "10.77.1.111", "intranet": "10.77.1.101"}[name]
-    secrets = INVENTORY / ".secrets"
-    argv = ["ssh", "-i", str(secrets / "id_ed25519"), "-o", f"UserKnownHostsFile={secrets / 'known_hosts'}", "-o", "BatchMode=yes"]
-    return subprocess.run([*argv, f"ops@{address}", f"sudo {command}"], capture_output=True, text=True, check=False)
-
-
 CHECKS: list[Callable[[], str]] = [
     machines_up,
     dry_run_on_an_empty_node,
@@ -156,7 +154,9 @@ CHECKS: list[Callable[[], str]] = [
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--from", dest="start", choices=[check.__name__ for check in CHECKS], help="go on from this check")
+    parser.add_argument(
+        "--from", dest="start", choices=[check.__name__ for check in CHECKS], help="go on from this check"
+    )
     start = parser.parse_args().start
     skipping = start is not None
     done = 0

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 LAB = ROOT / "tests" / "lab" / "lab.py"
 INVENTORY = ROOT / "inventories" / "lab"
 LOGS = ROOT / ".lab" / "logs"
+GUESTS = {"extranet": "10.77.1.111", "intranet": "10.77.1.101"}
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.M)
 
 
@@ -97,3 +98,19 @@ def secret_values(inventory: Path = INVENTORY) -> dict[str, str]:
 
     walk("", yaml.safe_load(vault.decrypt((folder / "vault.yml").read_bytes())))
     return flat
+
+
+def guest(name: str, command: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a shell command as root on a guest of the lab, ``text`` on its standard input."""
+    secrets = INVENTORY / ".secrets"
+    options = ["-i", str(secrets / "id_ed25519"), "-o", f"UserKnownHostsFile={secrets / 'known_hosts'}"]
+    argv = ["ssh", *options, "-o", "BatchMode=yes", f"ops@{GUESTS[name]}", f"sudo {command}"]
+    return subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
+
+
+def guest_python(name: str, program: str) -> str:
+    """Run a Python program as root on a guest and return what it prints."""
+    done = guest(name, "python3 -", program)
+    if done.returncode != 0:
+        raise SystemExit(f"lab: cannot read the state of {name}: {done.stderr}")
+    return done.stdout
