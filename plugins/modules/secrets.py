@@ -1,0 +1,111 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The homelab.mediaserver authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: secrets
+short_description: Secrets of an environment, made once and kept in a vault
+version_added: 0.1.0
+author:
+  - The homelab.mediaserver authors (@homelab-mediaserver)
+description:
+  - Keeps an environment's secrets in C(vault.yml) in ansible-vault's format, with its key C(vault.key) beside it.
+  - Generates what is missing, once; a stored secret is never made again and never derived from anything.
+  - Honours vault passwords that Ansible itself was told (C(ANSIBLE_VAULT_PASSWORD_FILE), C(--vault-password-file)).
+  - Runs on the controller only. The result is not logged; use C(no_log) where you hand values on.
+options:
+  directory:
+    description: The folder of the store, for example C(inventories/homelab/.secrets).
+    type: path
+    required: true
+  requirements:
+    description: The secrets that are needed.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the secret, C(service.name).
+        type: str
+        required: true
+      kind:
+        description:
+          - What to make. C(ssh_ed25519) and C(wireguard) also give C(name.public), C(ca) gives C(name.certificate).
+        type: str
+        choices: [password, ssh_ed25519, ca, wireguard]
+        default: password
+      length:
+        description: Length of a password.
+        type: int
+        default: 32
+      alphabet:
+        description: Characters of a password, or V(alphanumeric), V(letters), V(digits), V(hex).
+        type: str
+        default: alphanumeric
+      common_name:
+        description: Name in the certificate of a C(ca). Default is the name of the secret.
+        type: str
+      ask:
+        description: Cannot be made up, the owner must give it.
+        type: bool
+        default: false
+      help:
+        description: Where the owner gets it.
+        type: str
+  given:
+    description: Values given in the inventory, C({service:{name:value}}). They win over stored ones and are not stored.
+    type: dict
+    default: {}
+  known_hosts:
+    description: Hosts whose SSH host key is a secret of ours; written to C(known_hosts) in O(directory).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      names:
+        description: Names and addresses of the host.
+        type: list
+        elements: str
+        required: true
+      secret:
+        description: Name of its host key among O(requirements).
+        type: str
+        required: true
+attributes:
+  check_mode:
+    description: Writes nothing; for secrets that do not exist yet it gives values that are forgotten afterwards.
+    support: full
+  diff_mode:
+    description: Secrets are not shown.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Have all secrets
+  homelab.mediaserver.secrets:
+    directory: "{{ inventory_dir }}/.secrets"
+    requirements:
+      - {name: immich.db_password, length: 32}
+      - {name: ddclient.password, ask: true, help: "the DynHost password from OVH"}
+      - {name: ssh_host_key.intranet, kind: ssh_ed25519}
+    given: "{{ site_secrets }}"
+    known_hosts:
+      - {names: [intranet, 192.168.1.101], secret: ssh_host_key.intranet}
+  register: store
+  delegate_to: localhost
+  run_once: true
+"""
+
+RETURN = r"""
+secrets:
+  description: Values by name. Not logged.
+  type: dict
+  returned: success
+generated:
+  description: Names of the secrets that were made in this run.
+  type: list
+  elements: str
+  returned: success
+"""
