@@ -22,6 +22,10 @@ from typing import Any, NoReturn
 TEST_ROOT = os.environ.get("LAB_TEST_ROOT", "")
 
 
+# as process 1 of a container we get no default action: without this, a stop while starting would take ten seconds
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
 # --- the container around us -------------------------------------------------------------------------------------
 
 
@@ -85,6 +89,7 @@ class Store:
 
     def save(self) -> None:
         temporary = self.path.with_suffix(".new")
+        temporary.touch(mode=0o600)
         temporary.write_text(json.dumps(self.data, indent=1))
         temporary.replace(self.path)
 
