@@ -11,6 +11,7 @@ import secrets
 import tarfile
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible import constants as C
@@ -66,7 +67,9 @@ class ActionModule(ActionBase):
         """Render a template file with ``variables`` only."""
         try:
             text = trust_as_template(self._loader.get_text_file_contents(path))
-            templar = self._templar.copy_with_new_env(searchpath=[os.path.dirname(path)], available_variables=variables)
+            templar = self._templar.copy_with_new_env(
+                searchpath=[str(Path(path).parent)], available_variables=variables
+            )
             rendered = templar.template(text, escape_backslashes=False, overrides={"trim_blocks": True})
         except AnsibleError as error:
             raise tree_render.Problem(f"template {path}: {error}") from error
@@ -91,6 +94,7 @@ class ActionModule(ActionBase):
             "changed": bool(report["steps"]),
             "steps": report["steps"],
             "services": report["services"],
+            "stale": report["stale"],
             "digests": digests,
         }
         if self._task.diff:
@@ -152,7 +156,7 @@ class ActionModule(ActionBase):
                     tar.addfile(member, io.BytesIO(entries[path].data))
             self._transfer_file(local, remote)
         finally:
-            os.unlink(local)
+            Path(local).unlink()
         self._fixup_perms2([shell.tmpdir, remote], execute=False)
         self._remote_chmod([remote], "u=rw,g=,o=")
         return self._call({**request, "archive": remote}, task_vars)

@@ -17,7 +17,7 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile imp
 from ansible_collections.homelab.mediaserver.plugins.plugin_utils import vault, vault_generate
 from ansible_collections.homelab.mediaserver.plugins.plugin_utils.vault import Store, VaultError
 
-OPTIONS = {"directory", "requirements", "given", "known_hosts"}
+OPTIONS = {"directory", "required", "given", "known_hosts"}
 
 
 class ActionModule(ActionBase):
@@ -47,7 +47,7 @@ class ActionModule(ActionBase):
         return result
 
     def _work(self, folder: Path) -> dict[str, Any]:
-        requirements = [dict(item) for item in self._task.args.get("requirements") or []]
+        requirements = [dict(item) for item in self._task.args.get("required") or []]
         given = vault.flatten(self._task.args.get("given") or {})
         known = getattr(getattr(self._loader, "_vault", None), "secrets", None) or []
         store = Store(folder, tuple(secret for _name, secret in known))
@@ -66,17 +66,11 @@ class ActionModule(ActionBase):
 
     def _known_hosts(self, folder: Path, values: Mapping[str, str]) -> bool:
         """Pin the host keys; true when the file changes."""
-        keyless = [
-            item["secret"]
-            for item in self._task.args.get("known_hosts") or []
-            if f"{item['secret']}.public" not in values
-        ]
+        hosts = self._task.args.get("known_hosts") or []
+        keyless = [str(item["secret"]) for item in hosts if f"{item['secret']}.public" not in values]
         if keyless:
             raise VaultError(f"Unable to pin host keys: {', '.join(keyless)} is no required secret of kind ssh_ed25519")
-        wanted = [
-            ([str(name) for name in item["names"] if name], values[f"{item['secret']}.public"].strip())
-            for item in self._task.args.get("known_hosts") or []
-        ]
+        wanted = [(vault.host_names(item), values[f"{item['secret']}.public"].strip()) for item in hosts]
         path = folder / vault.KNOWN_HOSTS
         present = ""
         with contextlib.suppress(FileNotFoundError):

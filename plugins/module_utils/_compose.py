@@ -76,6 +76,7 @@ class Project:
     digest: str = ""
     containers: tuple[str, ...] = ()
     stale: bool = False
+    service: str = ""
 
 
 @dataclass
@@ -153,7 +154,7 @@ def plan(
     """What to do. With ``only`` nothing of other projects is looked at, and nothing is removed."""
     work = Work()
     chosen = set(only)
-    mine = [p for p in projects if not chosen or p.name in chosen]
+    mine = [p for p in projects if not chosen or chosen & {p.name, p.service}]
     if not chosen:
         wanted = {p.name for p in projects}
         work.remove = sorted(set(foreign(host.containers, root)) - wanted)

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -33,7 +32,7 @@ def desired(params: dict[str, Any]) -> list[Project]:
     projects = []
     for item in params["projects"]:
         directory = item["directory"]
-        values = _compose.parse_environment(_docker.read_text(os.path.join(directory, ".env")))
+        values = _compose.parse_environment(_docker.read_text(f"{directory}/.env"))
         listed = values.get("MEDIASERVER_CONTAINERS", "")
         projects.append(
             Project(
@@ -44,7 +43,8 @@ def desired(params: dict[str, Any]) -> list[Project]:
                 wait=item["wait"],
                 digest=params["digests"].get(item["name"]) or values.get("MEDIASERVER_DIGEST", ""),
                 containers=tuple(name for name in listed.split(",") if name),
-                stale=_docker.exists(os.path.join(directory, _compose.MARKER)),
+                stale=item["name"] in params["stale"] or (Path(directory) / _compose.MARKER).exists(),
+                service=item["service"] or item["name"],
             )
         )
     return projects
@@ -74,7 +74,7 @@ class Runner:
         """The steps of a plan, in an order that a killed run can be taken up from."""
         by_name = {p.name: p for p in projects}
         steps = [Step(f"remove project {name}, keep its data", partial(self.remove, name)) for name in work.remove]
-        steps += [Step(f"unlink {path}", partial(os.unlink, path)) for path in work.unlink]
+        steps += [Step(f"unlink {path}", Path(path).unlink) for path in work.unlink]
         steps += [Step(f"take down project {name}", partial(self.down, by_name[name])) for name in work.down]
         steps += [Step(f"remove network {name}", partial(self.drop_network, name)) for name in work.drop_networks]
         steps += [Step(f"make network {n.name} {n.mark}", partial(self.make_network, n)) for n in work.make_networks]
@@ -122,8 +122,7 @@ class Runner:
                 watch.wait(project)
                 if project.unit:
                     self._systemctl("start", project.unit)
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(os.path.join(project.directory, _compose.MARKER))
+                (Path(project.directory) / _compose.MARKER).unlink(missing_ok=True)
             except Failure as failure:
                 failures[project.name] = failure
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -158,11 +157,6 @@ def conceal(text: str, values: Iterable[str]) -> str:
 def read_text(path: str) -> str:
     """A small file's text; nothing when it is not there."""
     try:
-        with open(path, encoding="utf-8") as stream:
-            return stream.read()
+        return Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         return ""
-
-
-def exists(path: str) -> bool:
-    return os.path.lexists(path)

@@ -28,8 +28,8 @@ def fingerprint(data: bytes, key: str) -> str:
 
 def temporary(path: str) -> str:
     """Where a file is written before it is renamed; always the same, so that a killed run's rest is found."""
-    folder, name = os.path.split(path)
-    return os.path.join(folder, f".{name}.mediaserver-tmp")
+    folder, _slash, name = path.rpartition("/")
+    return f"{folder}/.{name}.mediaserver-tmp"
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,7 @@ def read_state(path: str, key: str, content: bool) -> State | None:
     kind = {0o040000: "directory", 0o100000: "file"}.get(found.st_mode & 0o170000, "other")
     digest = ""
     if kind == "file" and content:
-        with open(path, "rb") as stream:
-            digest = fingerprint(stream.read(), key)
+        digest = fingerprint(Path(path).read_bytes(), key)
     return State(kind, f"{found.st_mode & 0o7777:04o}", found.st_uid, found.st_gid, digest)
 
 
@@ -152,7 +151,7 @@ def read(name: str, wanted: Iterable[Wanted], key: str) -> Tree:
             tree.states[path] = state
     for path in tree.made:
         if path in tree.states and tree.states[path].kind == "directory":
-            tree.entries[path] = os.listdir(path)
+            tree.entries[path] = [entry.name for entry in Path(path).iterdir()]
     return tree
 
 
@@ -213,7 +212,7 @@ def removals(wanted: list[Wanted], tree: Tree, only: set[str]) -> list[Action]:
     actions = [Action("remove", path) for path in files if tree.states[path].kind != "directory"]
     gone = {action.path for action in actions}
     for path in sorted((p for p, service in tree.made.items() if unwanted(p, service)), reverse=True):
-        if all(os.path.join(path, name) in gone for name in tree.entries.get(path, ())):
+        if all(f"{path}/{name}" in gone for name in tree.entries.get(path, ())):
             actions.append(Action("rmdir", path))
             gone.add(path)
     return actions

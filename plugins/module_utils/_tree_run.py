@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -43,14 +43,14 @@ def stale(actions: list[_tree.Action], projects: dict[str, str], tree: _tree.Tre
     marks = []
     for name, directory in projects.items():
         changed = {a.path for a in actions if a.wanted and a.wanted.service == name and a.wanted.kind == "file"}
-        environment = os.path.join(directory, ".env")
+        environment = f"{directory}/.env"
         if changed and environment not in changed and environment in tree.states:
-            marks.append(_tree.Action("stale", os.path.join(directory, ".stale")))
+            marks.append(_tree.Action("stale", f"{directory}/.stale"))
     return marks
 
 
 def texts(actions: list[_tree.Action], tree: _tree.Tree) -> dict[str, str]:
-    """The present text of files that change, for the diff; nothing that is or was secret, nothing big, nothing binary."""
+    """The present text of files that change, for the diff: nothing that is or was secret, is big or no text."""
     found = {}
     for action in actions:
         entry = action.wanted
@@ -61,7 +61,7 @@ def texts(actions: list[_tree.Action], tree: _tree.Tree) -> dict[str, str]:
             or tree.manifest.get(action.path, {}).get("secret")
         ):
             continue
-        with contextlib.suppress(OSError, UnicodeDecodeError), open(action.path, "rb") as stream:
+        with contextlib.suppress(OSError, UnicodeDecodeError), Path(action.path).open("rb") as stream:
             data = stream.read(_tree.TEXT_LIMIT + 1)
             if len(data) <= _tree.TEXT_LIMIT:
                 found[action.path] = data.decode()
@@ -113,17 +113,20 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         writer = Writer(params["name"], archive or "", params["key"])
     finally:
         if archive:
-            with contextlib.suppress(OSError):
-                os.unlink(archive)
+            Path(archive).unlink(missing_ok=True)
     with lock(f"tree-{params['name']}"):
         plan, tree, actions = build(params, writer)
         away = _tree.unmounted(wanted(params), tree)
+        marked = [
+            name for name, where in params["projects"].items() if any(a.path == f"{where}/.stale" for a in actions)
+        ]
         services = sorted({a.wanted.service for a in actions if a.wanted and a.wanted.service})
         if archive is None:
             return {
                 "changed": False,
                 "steps": [step.describe for step in plan.steps],
                 "services": services,
+                "stale": marked,
                 "before": plan.before,
                 "after": plan.after,
                 "needs": [a.path for a in actions if a.verb == "content"],

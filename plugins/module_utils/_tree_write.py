@@ -28,8 +28,7 @@ def sync_folder(folder: str) -> None:
 def write_atomic(path: str, data: bytes, mode: int, uid: int, gid: int) -> None:
     """Write a file beside ``path`` and rename it over it."""
     beside = _tree.temporary(path)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(beside)
+    Path(beside).unlink(missing_ok=True)
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(data)
@@ -37,8 +36,8 @@ def write_atomic(path: str, data: bytes, mode: int, uid: int, gid: int) -> None:
         os.fchown(descriptor, uid, gid)
         os.fchmod(descriptor, mode)
         os.fsync(descriptor)
-    os.rename(beside, path)
-    sync_folder(os.path.dirname(path))
+    Path(beside).rename(path)
+    sync_folder(path.rpartition("/")[0])
 
 
 class Writer:
@@ -92,24 +91,25 @@ class Writer:
     def _directory(self, action: _tree.Action) -> None:
         wanted = _need(action)
         ids = self._ids(wanted)
-        os.mkdir(action.path, 0o700)
-        os.chown(action.path, *ids)
-        os.chmod(action.path, int(wanted.mode, 8))
+        folder = Path(action.path)
+        if not folder.is_dir():
+            folder.mkdir(0o700)
+        os.chown(folder, *ids)
+        folder.chmod(int(wanted.mode, 8))
 
     def _attributes(self, action: _tree.Action) -> None:
         wanted = _need(action)
         os.chown(action.path, *self._ids(wanted), follow_symlinks=False)
-        os.chmod(action.path, int(wanted.mode, 8))
+        Path(action.path).chmod(int(wanted.mode, 8))
 
     def _remove(self, action: _tree.Action) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(action.path)
+        Path(action.path).unlink(missing_ok=True)
 
     _leftover = _remove
 
     def _rmdir(self, action: _tree.Action) -> None:
         with contextlib.suppress(FileNotFoundError):
-            os.rmdir(action.path)
+            Path(action.path).rmdir()
 
     def _stale(self, action: _tree.Action) -> None:
         Path(action.path).touch(mode=0o600)

@@ -12,11 +12,11 @@ author:
   - The homelab.mediaserver authors (@homelab-mediaserver)
 description:
   - Takes the whole list of a host's compose projects and brings up side by side what does not run as it should.
-  - Every container carries the digest of its project's files in the label C(mediaserver.digest), and the project's C(.env)
-    holds the digest of what is on disk, so that one C(docker ps) shows that nothing changed.
+  - Every container carries the digest of its project's files in the label C(mediaserver.digest), and the project's
+    C(.env) holds the digest of what is on disk, so that one C(docker ps) shows that nothing changed.
   - Waits until all containers are healthy. One that fails is named, with the last lines of its log.
   - Projects below O(root) that are no longer wanted are stopped and their containers removed; data stays.
-  - Locks the projects on the host; a run whose controller was killed is waited for, and what it left half done is completed.
+  - Locks the projects on the host; a run whose controller was killed is waited for, what it left half done completed.
 options:
   projects:
     description: All projects of the host.
@@ -28,6 +28,9 @@ options:
         description: Name of the compose project.
         type: str
         required: true
+      service:
+        description: The service to which it belongs, for O(only). Default is its name.
+        type: str
       directory:
         description: Where its C(compose.yaml) and C(.env) lie.
         type: path
@@ -62,9 +65,14 @@ options:
         description: IPv6 addresses of the network, as CIDR.
         type: str
   digests:
-    description: Digests of projects that another task is about to write, see M(homelab.mediaserver.config_tree). Else C(.env) tells.
+    description: Digests that another task is about to write, see M(homelab.mediaserver.config_tree). Else C(.env).
     type: dict
     default: {}
+  stale:
+    description: Projects whose files another task is about to put back, see M(homelab.mediaserver.config_tree).
+    type: list
+    elements: str
+    default: []
   root:
     description: Folder below which all projects lie. Projects started from there and not in O(projects) are removed.
     type: path
@@ -135,6 +143,7 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils._compose_run i
 
 PROJECT: dict[str, Any] = {
     "name": {"type": "str", "required": True},
+    "service": {"type": "str"},
     "directory": {"type": "path", "required": True},
     "unit": {"type": "str"},
     "networks": {"type": "list", "elements": "str", "default": []},
@@ -149,6 +158,7 @@ SPEC: dict[str, Any] = {
     "projects": {"type": "list", "elements": "dict", "required": True, "options": PROJECT},
     "networks": {"type": "list", "elements": "dict", "default": [], "options": NETWORK},
     "digests": {"type": "dict", "default": {}},
+    "stale": {"type": "list", "elements": "str", "default": []},
     "root": {"type": "path", "default": "/opt/mediaserver/services"},
     "only": {"type": "list", "elements": "str", "default": []},
     "parallel": {"type": "int", "default": 4},

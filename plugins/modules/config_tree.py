@@ -11,7 +11,7 @@ version_added: 0.1.0
 author:
   - The homelab.mediaserver authors (@homelab-mediaserver)
 description:
-  - Renders all files of a tree on the controller, sends a list of digests first and then one archive of only what differs.
+  - Renders all files of a tree on the controller, sends a list of digests, then one archive of only what differs.
   - A run without changes starts exactly one module on the host, however many files the tree has.
   - Files are written beside their place and renamed, so that none is ever half written.
   - Remembers in C(/var/lib/mediaserver/trees) what it wrote, and removes what is no longer wanted.
@@ -22,7 +22,9 @@ options:
     type: str
     required: true
   files:
-    description: The files, each with exactly one of O(files[].content), O(files[].yaml), O(files[].template), O(files[].copy) and O(files[].secret_ref).
+    description:
+      - The files, each with exactly one of O(files[].content), O(files[].yaml), O(files[].template), O(files[].copy)
+        and O(files[].secret_ref).
     type: list
     elements: dict
     default: []
@@ -101,7 +103,9 @@ options:
         type: str
         default: "0"
       below:
-        description: Mount point that must be mounted, or nothing is written at all. Such directories hold data and are never removed.
+        description:
+          - Mount point that must be mounted, or nothing is written at all.
+          - Such directories hold data and are never removed.
         type: str
   projects:
     description:
@@ -168,6 +172,11 @@ digests:
   returned: success
 steps:
   description: What was done, or would be done.
+  type: list
+  elements: str
+  returned: success
+stale:
+  description: Projects of which a file was put back that was changed on the host, so that they must be started anew.
   type: list
   elements: str
   returned: success

@@ -20,7 +20,7 @@ options:
     description: The folder of the store, for example C(inventories/homelab/.secrets).
     type: path
     required: true
-  requirements:
+  required:
     description: The secrets that are needed.
     type: list
     elements: dict
@@ -34,7 +34,7 @@ options:
         description:
           - What to make. C(ssh_ed25519) and C(wireguard) also give C(name.public), C(ca) gives C(name.certificate).
         type: str
-        choices: [password, ssh_ed25519, ca, wireguard]
+        choices: [password, hex, ssh_ed25519, ca, wireguard]
         default: password
       length:
         description: Length of a password.
@@ -64,13 +64,21 @@ options:
     elements: dict
     default: []
     suboptions:
-      names:
-        description: Names and addresses of the host.
+      host:
+        description: Name of the host.
+        type: str
+        required: true
+      addresses:
+        description: Its addresses.
         type: list
         elements: str
-        required: true
+        default: []
+      port:
+        description: Port of its SSH server.
+        type: int
+        default: 22
       secret:
-        description: Name of its host key among O(requirements).
+        description: Name of its host key among O(required).
         type: str
         required: true
 attributes:
@@ -86,13 +94,13 @@ EXAMPLES = r"""
 - name: Have all secrets
   homelab.mediaserver.secrets:
     directory: "{{ inventory_dir }}/.secrets"
-    requirements:
+    required:
       - {name: immich.db_password, length: 32}
       - {name: ddclient.password, ask: true, help: "the DynHost password from OVH"}
       - {name: ssh_host_key.intranet, kind: ssh_ed25519}
     given: "{{ site_secrets }}"
     known_hosts:
-      - {names: [intranet, 192.168.1.101], secret: ssh_host_key.intranet}
+      - {host: intranet, addresses: [192.168.1.101], secret: ssh_host_key.intranet}
   register: store
   delegate_to: localhost
   run_once: true

@@ -68,8 +68,8 @@ class Store:
         if not candidates:
             raise VaultError(
                 f"Unable to read {self.vault}: its key {self.key} is missing. Put the key back from your recovery copy, "
-                "or point ANSIBLE_VAULT_PASSWORD_FILE at it. Without the key the secrets are lost: only if no deployed "
-                f"service needs them any more, move {self.vault} away and run again to make new ones."
+                "or point ANSIBLE_VAULT_PASSWORD_FILE at it. Without the key the secrets are lost: only if no "
+                f"deployed service needs them any more, move {self.vault} away and run again to make new ones."
             )
         for candidate in candidates:
             with contextlib.suppress(AnsibleError):
@@ -77,8 +77,8 @@ class Store:
                 self.used = candidate
                 return flatten(self._parse(text))
         raise VaultError(
-            f"Unable to read {self.vault}: {self.key if self.key.exists() else 'the given vault password'} is the wrong "
-            "key. Put back the key that belongs to it, or point ANSIBLE_VAULT_PASSWORD_FILE at it."
+            f"Unable to read {self.vault}: {self.key if self.key.exists() else 'the given vault password'} is the "
+            "wrong key. Put back the key that belongs to it, or point ANSIBLE_VAULT_PASSWORD_FILE at it."
         )
 
     def _parse(self, text: bytes) -> Mapping[str, Any]:
@@ -125,6 +125,13 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         elif value is not None and str(value) != "":
             flat[name] = str(value)
     return flat
+
+
+def host_names(item: Mapping[str, Any]) -> list[str]:
+    """A host's name and addresses as known_hosts writes them: with the port where it is not 22."""
+    names = [str(name) for name in (item["host"], *(item.get("addresses") or [])) if name]
+    port = int(item.get("port") or 22)
+    return names if port == 22 else [f"[{name}]:{port}" for name in names]
 
 
 def known_hosts(present: str, wanted: Iterable[tuple[list[str], str]]) -> str:

@@ -27,7 +27,7 @@ ALPHABETS = {
     "digits": string.digits,
     "hex": "0123456789abcdef",
 }
-KINDS = ("password", "ssh_ed25519", "ca", "wireguard")
+KINDS = ("password", "hex", "ssh_ed25519", "ca", "wireguard")
 
 
 class KindError(Exception):
@@ -37,8 +37,9 @@ class KindError(Exception):
 def generate(requirement: Mapping[str, Any]) -> dict[str, str]:
     """A new secret, and what belongs to it, by the suffix of its name ("" is the secret itself)."""
     kind = str(requirement.get("kind") or "password")
-    if kind == "password":
-        return {"": password(int(requirement.get("length") or 32), str(requirement.get("alphabet") or "alphanumeric"))}
+    if kind in ("password", "hex"):
+        alphabet = "hex" if kind == "hex" else str(requirement.get("alphabet") or "alphanumeric")
+        return {"": password(int(requirement.get("length") or 32), alphabet)}
     if kind not in KINDS:
         raise KindError(f"kind {kind} is none of {', '.join(KINDS)}")
     if not HAS_CRYPTOGRAPHY:
@@ -80,7 +81,7 @@ def certificate_authority(name: str) -> dict[str, str]:
     """A key and its self-signed certificate, for ten years."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
     certificate = (
         x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
