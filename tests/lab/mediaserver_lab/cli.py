@@ -22,7 +22,7 @@ def up(images: Images) -> None:
     with step("keys and certificates"):
         secrets.ssh_key()
         secrets.token()
-        secrets.certificate(*NODE.addresses[:2], NODE.name)
+        secrets.certificate(NODE.addresses, NODE.name)
         secrets.pin(
             (address, secrets.host_key(machine.name)["ed25519"]["public"])
             for machine in MACHINES

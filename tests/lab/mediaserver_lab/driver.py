@@ -98,9 +98,10 @@ def network(config: Config, subnet: str) -> dict[str, Any]:
             raise DriverError(f"the lab has no DHCP: ipconfig0 needs a static {key}")
     if "ip" not in address:
         raise DriverError("the lab boots only machines with a static IPv4 address in ipconfig0")
+    addresses = [address[key] for key in ("ip", "ip6") if key in address]
     routes = [{"to": "default", "via": address[key]} for key in ("gw", "gw6") if key in address]
     return {
-        "interfaces": [{"subnet": subnet, "mac": mac, "addresses": [address[k] for k in ("ip", "ip6") if k in address]}],
+        "interfaces": [{"subnet": subnet, "mac": mac, "addresses": addresses}],
         "routes": routes,
         "nameservers": str(config.get("nameserver", "")).split(),
     }
@@ -232,7 +233,7 @@ class ContainerDriver:
         return {int(name.rpartition("-")[2]) for name in names}
 
 
-class driver_errors:  # noqa: N801 - reads as a statement
+class driver_errors:
     """Turn the lab's errors into the API's."""
 
     def __enter__(self) -> None:

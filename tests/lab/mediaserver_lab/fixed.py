@@ -16,6 +16,7 @@ from .layout import (
     FORWARDS,
     LAB_DIR,
     LAN,
+    NODE,
     NODE_FOLDERS,
     NODE_MOUNTS,
     PREFIX,
@@ -33,6 +34,7 @@ from .layout import (
 from .secrets import Secrets
 from .shell import docker, put_files, run
 
+API_STATE = "/var/lib/fake-pve"
 APT_PROXY = f"http://{REGISTRY.addresses[0]}:{APT_CACHE_PORT}"
 
 
@@ -106,7 +108,8 @@ def description(machine: Machine, secrets: Secrets) -> dict[str, Any]:
     for network, pair, name in ((LAN, machine.lan, "lan0"), (WAN, machine.wan, "wan0")):
         if pair:
             addresses = [f"{pair[0]}/{network.subnet.split('/')[1]}", f"{pair[1]}/{network.subnet6.split('/')[1]}"]
-            interfaces.append(machines.interface(network, *addresses) | ({"name": name} if machine.name == "router" else {}))
+            interface = machines.interface(network, *addresses)
+            interfaces.append(interface | ({"name": name} if machine.name == "router" else {}))
     return {
         "hostname": machine.name,
         "interfaces": interfaces,
@@ -130,8 +133,9 @@ def container(machine: Machine, image: str) -> machines.Container:
         second = (WAN.name, *machine.wan)
     network, pair = first
     assert pair is not None
-    node = machine.name == "pve"
-    volumes = {f"{PREFIX}-{machine.name}-data": "/var/lib/docker-registry", f"{PREFIX}-cache": "/var/cache/apt-cacher-ng"}
+    node_binds = {"/var/run/docker.sock": "/.lab/docker.sock", f"{STATE}/pve/api": API_STATE}
+    node_binds |= {host: path for path, host in NODE_MOUNTS.items()}
+    volumes = {f"{PREFIX}-registry": "/var/lib/docker-registry", f"{PREFIX}-packages": "/var/cache/apt-cacher-ng"}
     return machines.Container(
         name=machine.container,
         image=image,
@@ -140,7 +144,7 @@ def container(machine: Machine, image: str) -> machines.Container:
         address=pair[0],
         address6=pair[1],
         second_network=second,
-        binds={"/var/run/docker.sock": "/.lab/docker.sock"} | {v: k for k, v in NODE_MOUNTS.items()} if node else {},
+        binds=node_binds if machine is NODE else {},
         volumes=volumes if machine is REGISTRY else {},
         publish=[f"127.0.0.1::{REGISTRY_PORT}"] if machine is REGISTRY else [],
         sysctls=["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"] if machine.name == "router" else [],
@@ -154,8 +158,8 @@ def files(machine: Machine, secrets: Secrets, images: Images) -> dict[str, tuple
             "/etc/nftables.conf": (nftables_conf().encode(), 0o755),
             "/etc/dnsmasq.d/lab.conf": (dnsmasq_conf().encode(), 0o644),
         }
-    if machine.name == "pve":
-        key, certificate = secrets.certificate(*machine.addresses[:2], machine.name)
+    if machine is NODE:
+        key, certificate = secrets.certificate(machine.addresses, machine.name)
         driver = {
             "image": images.get("machine"),
             "mounts": NODE_MOUNTS,
@@ -176,37 +180,49 @@ def prepare_node(name: str) -> None:
 
 
 def up(machine: Machine, secrets: Secrets, images: Images) -> None:
-    """Make sure the machine runs from the image and description of today; one made from others is made anew."""
-    image = images.get(machine.image)
-    if machines.exists(machine.container):
-        if docker("container", "inspect", "-f", "{{.Config.Image}}", machine.container) != image:
-            docker("rm", "--force", "--volumes", machine.container)
-        elif machines.is_running(machine.container):
-            return
-    if not machines.exists(machine.container):
+    """Make sure the machine runs from the image, files and description of today; one made from others boots anew."""
+    name, image = machine.container, images.get(machine.image)
+    own_files, told = files(machine, secrets, images), description(machine, secrets)
+    told["files"] = hashlib.sha256(repr(sorted(own_files.items())).encode()).hexdigest()
+    if machines.exists(name):
+        if docker("container", "inspect", "-f", "{{.Config.Image}}", name) != image:
+            docker("rm", "--force", "--volumes", name)
+        elif machines.is_running(name):
+            if machines.booted_with(name) == told:
+                return
+            docker("stop", name)
+    if not machines.exists(name):
         machines.create(container(machine, image))
-    put_files(machine.container, files(machine, secrets, images)) if files(machine, secrets, images) else None
-    machines.boot(machine.container, description(machine, secrets))
+    if own_files:
+        put_files(name, own_files)
+    machines.boot(name, told)
 
 
-API_UNIT = """[Unit]
-Description=Fake Proxmox VE API of the lab
+UNIT = """[Unit]
+Description=%(description)s
 After=network.target
 
 [Service]
-Environment=PYTHONPATH=/opt/mediaserver-lab PYTHONDONTWRITEBYTECODE=1
+Environment=PYTHONPATH=/opt/mediaserver-lab PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 Environment=DOCKER_HOST=unix:///.lab/docker.sock MEDIASERVER_LAB_STATE=%(state)s
-ExecStart=/usr/bin/python3 -m mediaserver_lab.node_api
-Restart=on-failure
+ExecStart=/usr/bin/python3 -m mediaserver_lab.%(module)s
+Restart=always
+RestartSec=1
 
 [Install]
 WantedBy=multi-user.target
 """
+SERVICES = {"mediaserver-lab-reboots.service": ("Starts lab machines again that reboot", "reboots")}
+if (LAB_DIR / "fake_pve" / "server.py").exists():
+    SERVICES["pveproxy.service"] = ("Fake Proxmox VE API of the lab", "node_api")
 
 
 def api_files() -> dict[str, tuple[bytes, int]]:
     """The fake API, the driver that boots its machines, and the service that runs them on the node."""
-    found = {"/etc/systemd/system/pveproxy.service": ((API_UNIT % {"state": STATE}).encode(), 0o644)}
+    found = {}
+    for unit, (text, module) in SERVICES.items():
+        content = UNIT % {"description": text, "module": module, "state": STATE}
+        found[f"/etc/systemd/system/{unit}"] = (content.encode(), 0o644)
     for package in ("fake_pve", "mediaserver_lab"):
         for path in sorted((LAB_DIR / package).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
@@ -224,6 +240,6 @@ def install_api(name: str, token: str) -> None:
     docker("exec", name, "rm", "-rf", "/opt/mediaserver-lab")
     put_files(name, wanted)
     docker("exec", name, "systemctl", "daemon-reload")
-    docker("exec", name, "systemctl", "enable", "pveproxy.service")
-    docker("exec", name, "systemctl", "restart", "pveproxy.service")
+    docker("exec", name, "systemctl", "enable", "--quiet", *SERVICES)
+    docker("exec", name, "systemctl", "restart", *SERVICES)
     docker("exec", name, "sh", "-c", f"echo {digest} >{marker}")

@@ -39,7 +39,7 @@ def reference(name: str, digest: str) -> str:
 
 
 def host_apt_exceptions() -> str:
-    """Validity checks of Release files that this host's own apt leaves out; its mirror then needs the same of the lab."""
+    """Checks of Release files that this host's own apt leaves out; its mirror then needs the same of the lab."""
     try:
         text = run(["apt-config", "dump"], check=False).stdout
     except LabError:

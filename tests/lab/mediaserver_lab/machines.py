@@ -91,6 +91,16 @@ def boot(name: str, description: Mapping[str, Any]) -> None:
         raise LabError(f"Unable to boot {name}: {docker_logs(name)}")
 
 
+def booted_with(name: str) -> dict[str, Any] | None:
+    """The description that a running machine got at its last boot."""
+    done = run(["docker", "exec", name, "cat", "/.lab/machine.json"], check=False)
+    try:
+        found: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        return None
+    return found
+
+
 def hotplug(name: str, description: Mapping[str, Any]) -> None:
     """Show a running machine its changed disks and shared folders."""
     put_files(name, {"/.lab/machine.json": (json.dumps(description, indent=1).encode(), 0o600)})
@@ -107,7 +117,8 @@ def exists(name: str) -> bool:
 
 
 def is_running(name: str) -> bool:
-    return run(["docker", "container", "inspect", "-f", "{{.State.Running}}", name], check=False).stdout.strip() == "true"
+    done = run(["docker", "container", "inspect", "-f", "{{.State.Running}}", name], check=False)
+    return done.stdout.strip() == "true"
 
 
 def wait_ready(name: str, seconds: float = 60) -> str:

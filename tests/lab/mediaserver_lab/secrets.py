@@ -47,7 +47,7 @@ class Secrets:
             self._write(name, f"{uuid.uuid4()}\n")
         return path.read_text().strip()
 
-    def certificate(self, address: str, address6: str, name: str) -> tuple[str, str]:
+    def certificate(self, addresses: Iterable[str], name: str) -> tuple[str, str]:
         """Key and certificate of the node's API, signed by the lab's own authority ``pve-ca.pem``."""
         authority, key, request = (self.folder / f for f in ("pve-ca.pem", "lab/pve-ca.key", "lab/pve.csr"))
         node_key, node_cert = self.folder / "lab/pve.key", self.folder / "lab/pve.pem"
@@ -58,7 +58,8 @@ class Secrets:
             run([*new, "/CN=mediaserver lab authority", "-x509", "-days", "3650", *ca_usage,
                  "-keyout", str(key), "-out", str(authority)])  # fmt: skip
             run([*new, f"/CN={name}", "-keyout", str(node_key), "-out", str(request)])
-            usage = f"subjectAltName=IP:{address},IP:{address6},DNS:{name}\nextendedKeyUsage=serverAuth\n"
+            names = ",".join([*(f"IP:{address}" for address in addresses), f"DNS:{name}"])
+            usage = f"subjectAltName={names}\nextendedKeyUsage=serverAuth\n"
             extensions = self._write("lab/pve.ext", usage)
             run(["openssl", "x509", "-req", "-in", str(request), "-CA", str(authority), "-CAkey", str(key),
                  "-CAcreateserial", "-days", "3650", "-extfile", str(extensions), "-out", str(node_cert)])  # fmt: skip

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Build the stand-ins of service images and offer them, and those of virtual machine images, on the LAN's registry.
 
-``tests/lab/standins/<name>/`` holds a Dockerfile and ``standin.json``: ``{"image": "docker.io/jellyfin/jellyfin:10.11.11",
-"base": "mediaserver-lab/standin-base"}``. A guest asks for ``10.77.1.5:5000/docker.io/jellyfin/jellyfin:10.11.11``.
+``tests/lab/standins/<name>/`` holds a Dockerfile and ``standin.json``:
+``{"image": "docker.io/jellyfin/jellyfin:10.11.11", "base": "mediaserver-lab/standin-base"}``.
+A guest asks for ``10.77.1.5:5000/docker.io/jellyfin/jellyfin:10.11.11``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from .layout import LAB_DIR, PREFIX, REGISTRY, REGISTRY_PORT
 from .shell import LabError, docker, docker_ok, put_files, step
 
 ACCEPT = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
+DIGEST_LABEL = "mediaserver.lab.digest"
 VM_IMAGES: dict[str, int] = {
     "debian-13-genericcloud-amd64.qcow2": 3 << 30,
     "debian-13-generic-amd64.qcow2": 3 << 30,
@@ -83,7 +85,7 @@ def pushed_digest(address: str, standin: StandIn) -> str | None:
         request = urllib.request.Request(f"{base}/manifests/{tag}", headers={"Accept": ACCEPT})
         config = json.load(urllib.request.urlopen(request, timeout=10))["config"]["digest"]
         labels = json.load(urllib.request.urlopen(f"{base}/blobs/{config}", timeout=10))["config"].get("Labels") or {}
-        return str(labels.get("mediaserver.lab.digest", ""))
+        return str(labels.get(DIGEST_LABEL, ""))
     except urllib.error.HTTPError as exc:
         if exc.code == 404:
             return None
@@ -106,20 +108,24 @@ def build(standin: StandIn, digest: str) -> str:
     """The stand-in's image, built if it is not there; returns the reference."""
     ref = reference(f"standin-{standin.name}", digest)
     if not docker_ok("image", "inspect", ref):
-        with step(f"stand-in {standin.image}"):
-            tags = [ref, f"{standin.image}:latest"] if standin.local else [ref]
-            docker_build(standin.folder, tags, None, {"mediaserver.lab.digest": digest})
-    elif standin.local:
+        begin = time.monotonic()
+        docker_build(standin.folder, [ref], None, {DIGEST_LABEL: digest})
+        print(f"  stand-in {standin.image} ... {time.monotonic() - begin:.1f} s", flush=True)
+    if standin.local:
         docker("tag", ref, f"{standin.image}:latest")
     return ref
 
 
 def build_all(images: Images) -> dict[str, str]:
-    """Build every stand-in; returns name -> reference."""
+    """Build every stand-in, those that others are built upon first; returns name -> reference."""
     images.get("debian")
     standins = load()
     wanted = digests(standins, images.digest("debian"))
-    return {standin.name: build(standin, wanted[standin.name]) for standin in standins}
+    built = {standin.name: build(standin, wanted[standin.name]) for standin in standins if standin.local}
+    services = [standin for standin in standins if not standin.local]
+    with ThreadPoolExecutor(2) as pool:
+        references = pool.map(lambda standin: build(standin, wanted[standin.name]), services)
+    return built | {standin.name: ref for standin, ref in zip(services, references, strict=True)}
 
 
 def publish_all(images: Images) -> None:
@@ -164,7 +170,7 @@ def publish_vm_images() -> None:
     files = {f"/srv/www/images/{name}": (vm_image(name, size), 0o644) for name, size in VM_IMAGES.items()}
     for algorithm in ("sha256", "sha512"):
         sums = "".join(
-            f"{hashlib.new(algorithm, content).hexdigest()}  {Path(path).name}\n" for path, (content, _) in files.items()
+            f"{hashlib.new(algorithm, vm_image(name, size)).hexdigest()}  {name}\n" for name, size in VM_IMAGES.items()
         )
-        files |= {f"/srv/www/images/{algorithm.upper()}SUMS": (sums.encode(), 0o644)}
+        files[f"/srv/www/images/{algorithm.upper()}SUMS"] = (sums.encode(), 0o644)
     put_files(REGISTRY.container, files)

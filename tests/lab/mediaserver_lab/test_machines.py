@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from . import machines, networks
+from . import cleanup, machines, networks
 from .images import Images
 from .layout import PREFIX, ROOT, TEST, USER
 from .secrets import Secrets
-from .shell import LabError, docker, docker_ok, put_files, step
+from .shell import LabError, docker, docker_ok, step
 
 SECRETS = ROOT / ".lab" / "test-secrets"
 FIRST_LOOP = 20000
@@ -77,7 +77,11 @@ def bytes_of(text: str) -> int:
 
 
 def up(
-    names: Sequence[str], images: Images, image: str = "machine", inventory: str | None = None, disks: Sequence[str] = ()
+    names: Sequence[str],
+    images: Images,
+    image: str = "machine",
+    inventory: str | None = None,
+    disks: Sequence[str] = (),
 ) -> dict[str, str]:
     """Boot these machines (those that run stay); returns name -> address and writes an inventory if asked to."""
     secrets = Secrets(SECRETS)
@@ -111,9 +115,7 @@ def _boot(name: str, image: str, secrets: Secrets, sizes: Sequence[int]) -> str:
             f"{container}-disks": "/.lab/disks",
         }
         machines.create(
-            machines.Container(
-                container, image, "test", TEST.name, address, f"fd77:77:3::{slot}", volumes=volumes
-            )
+            machines.Container(container, image, "test", TEST.name, address, f"fd77:77:3::{slot}", volumes=volumes)
         )
     if not machines.is_running(container):
         machines.boot(container, description(name, slot_of(address), secrets, sizes))
@@ -124,17 +126,15 @@ def down(names: Sequence[str]) -> None:
     """Remove these machines with everything they held."""
     for name in names:
         container = container_name(name)
-        if machines.is_running(container):
-            # lets go of its loop devices itself
-            docker("exec", container, "sh", "-c", DETACH, check=False)
+        address = address_of(name)
         if machines.exists(container):
             docker("rm", "--force", "--volumes", container)
+        if address:
+            first = FIRST_LOOP + slot_of(address) * LOOPS
+            cleanup.detach_loops(first, first + LOOPS - 1)
         for kind in ("docker", "containerd", "disks"):
             if docker_ok("volume", "inspect", f"{container}-{kind}"):
                 docker("volume", "rm", f"{container}-{kind}")
-
-
-DETACH = "for disk in /dev/loop[0-9]*; do losetup -d $disk; done"
 
 
 def inventory_text(addresses: dict[str, str], secrets: Path) -> str:
@@ -151,4 +151,4 @@ def inventory_text(addresses: dict[str, str], secrets: Path) -> str:
     return json.dumps({"all": {"hosts": hosts, "vars": variables}}, indent=2) + "\n"
 
 
-__all__ = ["address_of", "down", "inventory_text", "put_files", "up"]
+__all__ = ["address_of", "down", "inventory_text", "up"]
