@@ -90,7 +90,7 @@ def words(name: str, value: Any) -> list[str]:
     """A setting's value(s) as sshd spells them."""
     values = value if isinstance(value, list) else [value]
     spelled = [("yes" if item else "no") if isinstance(item, bool) else str(item) for item in values]
-    if not re.fullmatch(r"[A-Za-z]+", name) or not spelled or any(not i.strip() or "\n" in i for i in spelled):
+    if not re.fullmatch(r"[A-Za-z0-9]+", name) or not spelled or any(not i.strip() or "\n" in i for i in spelled):
         raise Failure(f"Unable to write sshd setting {name}: {value!r} is not a word, number, boolean or list of them")
     return spelled
 

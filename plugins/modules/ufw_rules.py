@@ -171,7 +171,7 @@ def read(execute: Run) -> tuple[dict[str, str], list[_ufw.Added]]:
     """Settings (live where UFW runs, else configured) and rules. A host without UFW yet is an empty one."""
     settings = {"active": "no", **_ufw.parse_settings(read_file(DEFAULTS) or "", read_file(CONF) or "")}
     if read_file(CONF) is None:
-        return {**settings, "boot": "no"}, []
+        return {name: "absent" for name in (*settings, "boot")}, []
     status = checked(execute, ["ufw", "status", "verbose"], "read the state of ufw")
     added = checked(execute, ["ufw", "show", "added"], "read the rules of ufw")
     _rc, boot, _err = execute(["systemctl", "is-enabled", "ufw.service"])
