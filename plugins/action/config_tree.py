@@ -48,7 +48,7 @@ class ActionModule(ActionBase):
         unknown = sorted(set(self._task.args) - OPTIONS)
         if unknown:
             raise AnsibleActionFail(f"Unsupported parameters for config_tree: {', '.join(unknown)}")
-        args = {name: self._task.args.get(name) or {} for name in OPTIONS - {"name"}}
+        args: dict[str, Any] = {name: self._task.args.get(name) or {} for name in OPTIONS - {"name"}}
         args["name"] = str(self._task.args.get("name") or "")
         if not args["name"].replace("-", "").replace("_", "").isalnum():
             raise AnsibleActionFail("config_tree needs a name of letters, digits, - and _")

@@ -29,9 +29,12 @@ WORDS = {
 
 def wanted(params: dict[str, Any]) -> list[_tree.Wanted]:
     """The module's parameters as a list of wanted files and directories."""
-    keys = ("path", "mode", "owner", "group", "service")
-    folders = [_tree.Wanted(*(d[k] for k in keys), below=d["below"] or "") for d in params["directories"]]
-    files = [_tree.Wanted(*(f[k] for k in keys), secret=f["secret"], digest=f["digest"]) for f in params["files"]]
+
+    def common(item: dict[str, Any]) -> dict[str, Any]:
+        return {key: item[key] for key in ("path", "mode", "owner", "group", "service")}
+
+    folders = [_tree.Wanted(**common(item), below=item["below"] or "") for item in params["directories"]]
+    files = [_tree.Wanted(**common(item), secret=item["secret"], digest=item["digest"]) for item in params["files"]]
     return folders + files
 
 
@@ -95,7 +98,7 @@ def build(params: dict[str, Any], writer: Writer) -> tuple[Plan, _tree.Tree, lis
     actions = stale(actions, params["projects"], tree) + actions
     steps = [Step(f"{WORDS[a.verb]} {a.path}", partial(writer.apply, a)) for a in actions]
     final = _tree.manifest_after(entries, tree, actions, only)
-    present = {"files": dict(tree.manifest), "directories": dict(tree.made)}
+    present: dict[str, dict[str, Any]] = {"files": dict(tree.manifest), "directories": dict(tree.made)}
     both = {key: {**present[key], **final[key]} for key in final}
     if both != present:
         steps.insert(0, Step("record what is written", partial(writer.record, both)))

@@ -67,8 +67,8 @@ class Store:
         candidates = self._candidates()
         if not candidates:
             raise VaultError(
-                f"Unable to read {self.vault}: its key {self.key} is missing. Put the key back from your recovery copy, "
-                "or point ANSIBLE_VAULT_PASSWORD_FILE at it. Without the key the secrets are lost: only if no "
+                f"Unable to read {self.vault}: its key {self.key} is missing. Put the key back from your recovery "
+                "copy, or point ANSIBLE_VAULT_PASSWORD_FILE at it. Without the key the secrets are lost: only if no "
                 f"deployed service needs them any more, move {self.vault} away and run again to make new ones."
             )
         for candidate in candidates:
