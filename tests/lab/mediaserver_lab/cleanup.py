@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from .driver import FIRST_LOOP
 from .layout import LABEL, PREFIX, SECRETS, STATE
 from .machines import LIMITS
 from .shell import docker, docker_ok, step
@@ -14,15 +16,25 @@ CACHES = {f"{PREFIX}-packages", f"{PREFIX}-registry"}
 """Volumes that only save time: they go with the images."""
 
 DETACH = r"""
-cd /sys/block
-for file in loop*/loop/backing_file; do
-  [ -e "$file" ] || continue
-  case $(cat "$file") in /.lab/disks/*) ;; *) continue ;; esac
-  number=${file%%/*}; number=${number#loop}
-  [ "$number" -ge "$FIRST" ] && [ "$number" -le "$LAST" ] || continue
-  [ -e /dev/loop$number ] || mknod /dev/loop$number b 7 $number
-  losetup --detach /dev/loop$number
-done
+import fcntl, os, pathlib, stat, subprocess, sys
+first, last = int(sys.argv[1]), int(sys.argv[2])
+os.mknod("/dev/loop-control", stat.S_IFCHR | 0o600, os.makedev(10, 237))
+for path in pathlib.Path("/sys/block").glob("loop*"):
+    number, file = int(path.name[4:]), path / "loop/backing_file"
+    if not first <= number <= last:
+        continue
+    device = pathlib.Path(f"/dev/loop{number}")
+    if file.exists():
+        if not file.read_text().startswith("/.lab/disks/"):
+            continue
+        if not device.exists():
+            os.mknod(device, stat.S_IFBLK | 0o600, os.makedev(7, number))
+        subprocess.run(["losetup", "--detach", device], check=False)
+    with open("/dev/loop-control", "rb") as control:
+        try:
+            fcntl.ioctl(control, 0x4C81, number)  # LOOP_CTL_REMOVE
+        except OSError:
+            pass
 """
 SWEEP = r"""
 mkdir -p /run/tree && mount -t cgroup2 cgroup2 /run/tree
@@ -37,24 +49,24 @@ def labelled(kind: str, *extra: str) -> list[str]:
     return docker(*verb, *extra, "--filter", f"label={LABEL}").split()
 
 
-def as_root(script: str, *options: str) -> None:
-    """Run a shell script as root of the Docker host's devices and control groups: this user may not be root."""
+def as_root(command: Sequence[str], *options: str) -> None:
+    """Run a command as root of the Docker host's devices and control groups: this user may not be root."""
     if docker_ok("image", "inspect", f"{PREFIX}/machine:latest"):
         docker(
             "run", "--rm", "--cgroupns=host", *LIMITS, "--network", "none", *options,
-            "--entrypoint", "/bin/sh", f"{PREFIX}/machine:latest", "-c", script,
+            "--entrypoint", command[0], f"{PREFIX}/machine:latest", *command[1:],
         )  # fmt: skip
 
 
-def detach_loops(first: int = 0, last: int = 1 << 20) -> None:
-    """Let go of the lab's loop devices of this range."""
-    as_root(DETACH, "--env", f"FIRST={first}", "--env", f"LAST={last}")
+def detach_loops(first: int = FIRST_LOOP, last: int = 1 << 20) -> None:
+    """Let go of the lab's loop devices of this range and remove them."""
+    as_root(["/usr/bin/python3", "-c", DETACH, str(first), str(last)])
 
 
 def remove_files() -> None:
     """Control groups and files on the Docker host."""
     state = PurePosixPath(STATE)
-    as_root(SWEEP, "--env", f"STATE_NAME={state.name}", "--volume", f"{state.parent}:/parent")
+    as_root(["/bin/sh", "-c", SWEEP], "--env", f"STATE_NAME={state.name}", "--volume", f"{state.parent}:/parent")
 
 
 def destroy(*, images: bool, secrets: bool) -> None:

@@ -20,6 +20,8 @@ from .shell import LabError, docker, run
 
 DISK_KEY = re.compile(r"(scsi|virtio)(\d+)")
 UNITS = {"": 1 << 30, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+DRIVER_SETTINGS = "/etc/mediaserver-lab/driver.json"
+"""On the node; written by fixed.py."""
 LOOPS_PER_MACHINE = 16
 FIRST_LOOP = 64
 
@@ -127,16 +129,14 @@ def host_keys(vendor_data: str | None) -> dict[str, dict[str, str]]:
 class ContainerDriver:
     """A ``MachineDriver``: every VM is a container of the lab's machine image."""
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
+        if settings is None:
+            settings = dict(json.loads(Path(DRIVER_SETTINGS).read_text()))
         self.image: str = settings["image"]
         self.mounts: dict[str, str] = settings["mounts"]
         self.network: str = settings["network"]
         self.subnet: str = settings["subnet"]
         self.apt_proxy: str | None = settings.get("apt_proxy")
-
-    @classmethod
-    def from_file(cls, path: str = "/etc/mediaserver-lab/driver.json") -> ContainerDriver:
-        return cls(json.loads(Path(path).read_text()))
 
     def describe(
         self, vmid: int, config: Config, virtiofs: Mapping[str, str], vendor_data: str | None

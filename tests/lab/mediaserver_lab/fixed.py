@@ -8,16 +8,16 @@ import json
 from typing import Any
 
 from . import machines
+from .driver import DRIVER_SETTINGS
 from .images import Images
 from .layout import (
+    API_STATE,
     APT_CACHE_PORT,
     DOMAIN,
     EXTRANET,
     FORWARDS,
-    LAB_DIR,
     LAN,
     NODE,
-    NODE_FOLDERS,
     NODE_MOUNTS,
     PREFIX,
     REGISTRY,
@@ -32,9 +32,8 @@ from .layout import (
     Machine,
 )
 from .secrets import Secrets
-from .shell import docker, put_files, run
+from .shell import docker, put_files
 
-API_STATE = "/var/lib/fake-pve"
 APT_PROXY = f"http://{REGISTRY.addresses[0]}:{APT_CACHE_PORT}"
 
 
@@ -168,15 +167,11 @@ def files(machine: Machine, secrets: Secrets, images: Images) -> dict[str, tuple
             "apt_proxy": APT_PROXY,
         }
         return {
-            "/etc/mediaserver-lab/driver.json": (json.dumps(driver, indent=1).encode(), 0o644),
+            DRIVER_SETTINGS: (json.dumps(driver, indent=1).encode(), 0o644),
             "/etc/pve/local/pve-ssl.key": (key.encode(), 0o600),
             "/etc/pve/local/pve-ssl.pem": (certificate.encode(), 0o644),
         }
     return {}
-
-
-def prepare_node(name: str) -> None:
-    docker("exec", name, "mkdir", "-p", *NODE_FOLDERS)
 
 
 def up(machine: Machine, secrets: Secrets, images: Images) -> None:
@@ -196,50 +191,3 @@ def up(machine: Machine, secrets: Secrets, images: Images) -> None:
     if own_files:
         put_files(name, own_files)
     machines.boot(name, told)
-
-
-UNIT = """[Unit]
-Description=%(description)s
-After=network.target
-
-[Service]
-Environment=PYTHONPATH=/opt/mediaserver-lab PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
-Environment=DOCKER_HOST=unix:///.lab/docker.sock MEDIASERVER_LAB_STATE=%(state)s
-ExecStart=/usr/bin/python3 -m mediaserver_lab.%(module)s
-Restart=always
-RestartSec=1
-
-[Install]
-WantedBy=multi-user.target
-"""
-SERVICES = {"mediaserver-lab-reboots.service": ("Starts lab machines again that reboot", "reboots")}
-if (LAB_DIR / "fake_pve" / "server.py").exists():
-    SERVICES["pveproxy.service"] = ("Fake Proxmox VE API of the lab", "node_api")
-
-
-def api_files() -> dict[str, tuple[bytes, int]]:
-    """The fake API, the driver that boots its machines, and the service that runs them on the node."""
-    found = {}
-    for unit, (text, module) in SERVICES.items():
-        content = UNIT % {"description": text, "module": module, "state": STATE}
-        found[f"/etc/systemd/system/{unit}"] = (content.encode(), 0o644)
-    for package in ("fake_pve", "mediaserver_lab"):
-        for path in sorted((LAB_DIR / package).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                found[f"/opt/mediaserver-lab/{path.relative_to(LAB_DIR).as_posix()}"] = (path.read_bytes(), 0o644)
-    return found
-
-
-def install_api(name: str, token: str) -> None:
-    """Copy the API into the node and (re)start it if it does not run from these files."""
-    wanted = api_files() | {"/etc/mediaserver-lab/token": (f"{token}\n".encode(), 0o600)}
-    digest = hashlib.sha256(repr(sorted(wanted.items())).encode()).hexdigest()
-    marker = "/run/mediaserver-lab-api"
-    if run(["docker", "exec", name, "cat", marker], check=False).stdout.strip() == digest:
-        return
-    docker("exec", name, "rm", "-rf", "/opt/mediaserver-lab")
-    put_files(name, wanted)
-    docker("exec", name, "systemctl", "daemon-reload")
-    docker("exec", name, "systemctl", "enable", "--quiet", *SERVICES)
-    docker("exec", name, "systemctl", "restart", *SERVICES)
-    docker("exec", name, "sh", "-c", f"echo {digest} >{marker}")

@@ -109,6 +109,8 @@ NODE_MOUNTS: dict[str, str] = {
     "/var/lib/vz": f"{STATE}/pve/vz",
 }
 """Folders of the node that guests may get by virtiofs or that hold images: path on the node -> on the Docker host."""
+API_STATE = "/var/lib/fake-pve"
+"""Where the fake API keeps its state on the node."""
 NODE_FOLDERS: tuple[str, ...] = (
     "/tank-hdd/media", "/tank-hdd/photos", "/tank-hdd/backups", "/tank-hdd/logs", "/tank-ssd/appdata",
     "/var/lib/vz/images", "/var/lib/vz/import", "/var/lib/vz/snippets", "/var/lib/vz/template/iso",
