@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 from ansible_collections.homelab.mediaserver.tests.unit.fakes.http_fake import Answer, HttpFake
@@ -68,7 +69,7 @@ class ImmichFake(HttpFake):
             ("PUT", "/admin/users" + one, self.update_user),
             ("DELETE", "/admin/users" + one, self.delete_user),
             ("POST", "/admin/users" + one + "/restore", self.restore_user),
-            ("GET", "/libraries", lambda **_: self.libraries),
+            ("GET", "/libraries", self.list_libraries),
             ("POST", "/libraries", self.create_library),
             ("PUT", "/libraries" + one, self.update_library),
             ("DELETE", "/libraries" + one, self.delete_library),
@@ -123,6 +124,8 @@ class ImmichFake(HttpFake):
             self.need(method, path)
 
     def need(self, method: str, path: str) -> None:
+        if not any(method == known and re.fullmatch(pattern, path) for known, pattern, _function in self.routes):
+            return  # an unknown route is 404 to everybody
         scope = next((name for start, name in self.SCOPES.items() if path.startswith(start)), None)
         if scope is None or self.key is None:
             return
@@ -304,6 +307,12 @@ class ImmichFake(HttpFake):
         self.busy_polls = self.scan_takes
         return 204, None
 
+    def list_libraries(self, **_: Any) -> Any:
+        answer = copy.deepcopy(self.libraries)
+        for number in self.scans:  # the folders are walked by the next look; the imports then still queue
+            self.library(number)["refreshedAt"] = f"after scan {self.scans.count(number)}"
+        return answer
+
     def poll(self) -> dict[str, int]:
         counts = {"active": 0, "waiting": 0, "delayed": 0, "paused": 0, "completed": 0, "failed": 0}
         if self.queue_paused:
@@ -311,8 +320,6 @@ class ImmichFake(HttpFake):
         if self.busy_polls > 0:
             self.busy_polls -= 1
             return {**counts, "active": 1}
-        for number in self.scans:
-            self.library(number)["refreshedAt"] = f"after scan {self.scans.count(number)}"
         return counts
 
     def queue(self, **_: Any) -> Any:
