@@ -1,0 +1,132 @@
+# Copyright (c) 2026 The homelab.mediaserver authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Backup jobs and repositories of each host, and whether they can be relied on."""
+
+from __future__ import annotations
+
+from . import sizes
+from .model import Host, Service, Site, Tree
+from .problems import suggest
+
+MISSING = "backup-without-restic"
+
+
+def jobs(site: Site, host: Host) -> list[Tree]:
+    """What is backed up on this host."""
+    found: list[Tree] = []
+    for service in site.on(host.name):
+        backup = service.spec["backup"]
+        if backup is None:
+            continue
+        for volume, schedule in backup["volumes"].items():
+            lies = service.volumes.get(volume)
+            if lies is not None:
+                found.append(job(site, service, volume, schedule, paths=[{"path": lies.path, "mount": lies.mount}]))
+        for name, body in backup["paths"].items():
+            found.append(job(site, service, name, body["schedule"], paths=[{"path": body["path"], "mount": None}]))
+        for name, body in backup["databases"].items():
+            if body["kind"] == "sqlite" or body["container"] not in service.containers:
+                continue
+            database = {key: body[key] for key in ("container", "kind", "name", "user")}
+            found.append(job(site, service, name, body["schedule"], database=database))
+    return found
+
+
+def job(site: Site, service: Service, name: str, schedule: str, **what: object) -> Tree:
+    keep = {unit: count for unit, count in site.values["site_backup"]["keep"].items() if count}
+    return {"name": f"{service.name}-{name}", "service": service.name, "schedule": schedule, **what, "keep": keep}
+
+
+def repositories(site: Site, host: Host, wanted: bool) -> list[Tree]:
+    """One repository per host in each place, so that no host can read or delete another's."""
+    found: list[Tree] = []
+    if not wanted:
+        return found
+    for name, body in site.values["site_backup"]["repositories"].items():
+        where = site.where("site_backup", "repositories", name)
+        if body["url"]:
+            found.append({"name": name, "path": f"{body['url'].rstrip('/')}/{host.name}", "mount": None})
+            continue
+        storage = site.storage(str(body["class"]))
+        if storage is None:
+            known = site.values["site_storage"]
+            site.problems.add("repository-class", where.at("class"), f"no storage class {body['class']!r}", suggest(str(body["class"]), known, "Say class or url"))
+            continue
+        mount = storage["mount"].rstrip("/")
+        found.append({"name": name, "path": f"{mount}/{body['folder'].strip('/')}/{host.name}", "mount": mount})
+    return found
+
+
+def classes(site: Site, host: Host) -> list[str]:
+    """Storage classes that the host needs for its repositories."""
+    if not jobs(site, host) or not has_tool(site, host):
+        return []
+    bodies = site.values["site_backup"]["repositories"].values()
+    return [str(body["class"]) for body in bodies if not body["url"] and site.storage(str(body["class"]))]
+
+
+def has_tool(site: Site, host: Host) -> bool:
+    return any(service.entry.provides() == "backup" for service in site.on(host.name))
+
+
+def build(site: Site, host: Host) -> Tree:
+    found = jobs(site, host)
+    if found and not has_tool(site, host):
+        names = ", ".join(sorted({one["service"] for one in found}))
+        site.problems.warn(MISSING, site.where("site_services", "restic"), f"nothing on {host.name} makes the backups that {names} want: place restic there")
+        return {"repositories": [], "jobs": []}
+    times = site.values["site_backup"]["times"]
+    return {"repositories": repositories(site, host, bool(found)), "jobs": found, "times": times}
+
+
+def directories(site: Site, host: Host) -> list[Tree]:
+    """Folders of local repositories."""
+    return [
+        {"path": one["path"], "owner": 0, "group": 0, "mode": "0700", "below": one["mount"], "service": "restic"}
+        for one in repositories(site, host, bool(jobs(site, host)) and has_tool(site, host))
+        if one["mount"]
+    ]
+
+
+def pool_of(site: Site, name: str) -> str:
+    """Where a class's data really lies: the pool, or the machine's own disk."""
+    body = site.storage(name) or {}
+    return f"{body.get('as')}:{body.get('server') or ''}" if body.get("as") in ("local", "nfs", "rclone") else str(body.get("source") or "").split("/")[0]
+
+
+def quota(site: Site, name: str) -> int:
+    body = site.storage(name) or {}
+    pool, _, dataset = str(body.get("source") or "").partition("/")
+    for host in site.hosts.values():
+        size = (((host.node or {}).get("pools") or {}).get(pool) or {}).get("datasets", {}).get(dataset)
+        if size:
+            return sizes.parse(size) or 0
+    return sizes.parse(body.get("size")) or 0
+
+
+def check(site: Site) -> None:
+    """Unwise: the only copy on the disk it protects; a repository smaller than its sources."""
+    protected: dict[str, set[str]] = {}
+    for host in site.managed():
+        if has_tool(site, host):
+            for service in site.on(host.name):
+                for volume in (service.spec["backup"] or {}).get("volumes") or {}:
+                    if volume in service.volumes:
+                        protected.setdefault(service.volumes[volume].storage, set()).add(service.name)
+    if not protected:
+        return
+    locations = site.values["site_backup"]["repositories"]
+    for name, body in locations.items():
+        storage = str(body["class"])
+        where = site.where("site_backup", "repositories", name)
+        if body["url"] or site.storage(storage) is None:
+            continue
+        same = sorted(one for one in protected if pool_of(site, one) == pool_of(site, storage))
+        if same:
+            site.problems.warn("backup-on-protected-disk", where, f"repository {name} lies on {pool_of(site, storage)}, like {', '.join(same)}, which it protects: one broken disk takes both")
+        size, sources = quota(site, storage), sum(quota(site, one) for one in protected)
+        if size and sources > size:
+            site.problems.warn("backup-repository-too-small", where, f"repository {name} has {sizes.show(size)}, its sources may grow to {sizes.show(sources)}")
+    if not any(body["url"] for body in locations.values()):
+        site.problems.warn("backup-without-off-site", site.where("site_backup", "repositories"), "no copy leaves the house: fire and thieves take everything")

@@ -1,0 +1,123 @@
+# Copyright (c) 2026 The homelab.mediaserver authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files of a host's services: compose file, templates, secrets, unit."""
+
+from __future__ import annotations
+
+from . import compose, references
+from .model import Host, Service, Site, Tree
+from .ports import Opening
+
+
+def build(site: Site, host: Host, openings: list[Opening]) -> list[Tree]:
+    found = []
+    for service in site.on(host.name):
+        if not service.containers:
+            continue
+        own = [one for one in openings if one.service is service]
+        folder = compose.directory(site, service)
+        found.append(entry(service, f"{folder}/compose.yaml", yaml=compose.build(site, host, service, own)))
+        found += templates(site, host, service, folder)
+        found += secrets(service, folder)
+        found.append(entry(service, f"/etc/systemd/system/mediaserver-{service.name}.service", content=unit(site, host, service, folder)))
+    return found
+
+
+def entry(service: Service, path: str, owner: int = 0, group: int = 0, mode: str = "0644", secret: bool = False, **source: object) -> Tree:
+    return {"path": path, "service": service.name, "mode": mode, "owner": owner, "group": group, "secret": secret, **source}
+
+
+def templates(site: Site, host: Host, service: Service, folder: str) -> list[Tree]:
+    """Files below templates/ that some container is given."""
+    used: dict[str, tuple[int, int]] = {}
+    for container in service.containers.values():
+        owner, _, group = str(container["user"]).partition(":")
+        for name in container["files"]:
+            used.setdefault(name, (int(owner), int(group)))
+    found = []
+    for path in service.entry.templates:
+        top = next((name for name in used if path.startswith(f"{name}/")), None)
+        if top is None:
+            continue
+        source = f"{service.entry.folder}/templates/{path}"
+        if not path.endswith(".j2"):
+            found.append(entry(service, f"{folder}/files/{path}", copy=source))
+            continue
+        secret = path in service.entry.secret_templates
+        owner, group = used[top] if secret else (0, 0)
+        variables = {"service": service.name, "settings": settings(site, host, service)}
+        found.append(entry(service, f"{folder}/files/{path[:-3]}", owner, group, "0400" if secret else "0644", secret, template=source, variables=variables))
+    return found
+
+
+def settings(site: Site, host: Host, service: Service) -> Tree:
+    replaced = references.replace(service.settings, references.Values(site, service, host.name))
+    return dict(replaced)
+
+
+def secrets(service: Service, folder: str) -> list[Tree]:
+    """One file per container and secret, readable by that container's user only."""
+    found = []
+    for name, container in service.containers.items():
+        owner, _, group = str(container["user"]).partition(":")
+        for secret in container["secrets"]:
+            path = f"{folder}/secrets/{name}/{secret}"
+            found.append(entry(service, path, int(owner), int(group), "0400", True, secret_ref=f"{service.name}.{secret}"))
+    return found
+
+
+def mount_units(site: Site, service: Service) -> list[str]:
+    """Mount units the project is bound to: those of the volumes that are in use and really mounted."""
+    found = []
+    for container in service.containers.values():
+        for name in container["volumes"]:
+            volume = service.volumes.get(name)
+            if volume is None or (site.storage(volume.storage) or {}).get("as") == "local":
+                continue
+            unit_name = f"{escape_path(volume.mount)}.mount"
+            if unit_name not in found:
+                found.append(unit_name)
+    return sorted(found)
+
+
+def escape_path(path: str) -> str:
+    """As systemd-escape --path does."""
+    text = path.strip("/").replace("//", "/")
+    if not text:
+        return "-"
+    escaped = []
+    for index, letter in enumerate(text):
+        if letter == "/":
+            escaped.append("-")
+        elif letter.isascii() and (letter.isalnum() or letter in ":_" or (letter == "." and index > 0)):
+            escaped.append(letter)
+        else:
+            escaped.append("".join(f"\\x{byte:02x}" for byte in letter.encode()))
+    return "".join(escaped)
+
+
+def unit(site: Site, host: Host, service: Service, folder: str) -> str:
+    mounts = " ".join(mount_units(site, service))
+    after = f"docker.service network-online.target {mounts}".strip()
+    lines = [
+        "[Unit]",
+        f"Description={service.name}: {service.spec['summary']}",
+        "Requires=docker.service",
+        "Wants=network-online.target",
+        f"After={after}",
+        *([f"BindsTo={mounts}"] if mounts else []),
+        "",
+        "[Service]",
+        "Type=oneshot",
+        "RemainAfterExit=yes",
+        f"WorkingDirectory={folder}",
+        "ExecStart=/usr/bin/docker compose up --detach --remove-orphans",
+        "ExecStop=/usr/bin/docker compose stop",
+        "TimeoutStartSec=900",
+        "TimeoutStopSec=120",
+        "",
+        "[Install]",
+        f"WantedBy={f'multi-user.target {mounts}'.strip()}",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,115 @@
+# Copyright (c) 2026 The homelab.mediaserver authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Firewall rules of every layer, from the openings of each host."""
+
+from __future__ import annotations
+
+from . import addresses, network
+from .model import Host, Site, Tree
+from .ports import Opening, metrics_port
+
+
+def host_rules(site: Site, host: Host, found: list[Opening]) -> list[Tree]:
+    """UFW: SSH, what systemd runs, what shares the host's network."""
+    admin = site.values["site_admin"]
+    rules = [rule(source, admin["ssh_port"], "tcp", "ssh") for source in network.cidrs(site, admin["reach"])]
+    for opening in found:
+        port, name = opening.port, opening.service.name
+        if not port.shared:
+            continue
+        label = f"{name} {port.name}"
+        rules += [rule(source, port.number, port.protocol, label, name, opening.marker) for source in opening.sources]
+        if metrics_port(opening.service) is port and host.name in site.provider_hosts("monitoring"):
+            subnet = network.shared_subnets(site).get("monitoring")
+            if subnet:
+                rules.append(rule(subnet, port.number, port.protocol, f"{label} from monitoring", name))
+    return unique(rules)
+
+
+def container_rules(found: list[Opening]) -> list[Tree]:
+    """Our own nftables table: who may reach published ports. Containers are published by IPv4 only."""
+    rules = []
+    for opening in found:
+        if opening.port.shared:
+            continue
+        port, name = opening.port, opening.service.name
+        four = [source for source in opening.sources if addresses.version(source) != 6]
+        rules += [rule(source, port.number, port.protocol, f"{name} {port.name}", name, opening.marker) for source in four]
+    return unique(rules)
+
+
+def plain(rules: list[Tree]) -> list[Tree]:
+    """What UFW is told."""
+    return [{key: one[key] for key in ("from", "port", "protocol", "comment")} for one in rules]
+
+
+def rule(source: str, port: int, protocol: str, comment: str, service: str = "", marker: str = "") -> Tree:
+    return {"from": source, "port": port, "protocol": protocol, "service": service, "comment": comment, "marker": marker or None}
+
+
+def unique(rules: list[Tree]) -> list[Tree]:
+    """Each rule once, and none that a wider one makes needless."""
+    kept: list[Tree] = []
+    for one in rules:
+        if not any(covers(other, one) for other in kept):
+            kept = [other for other in kept if not covers(one, other)] + [one]
+    return kept
+
+
+def covers(wide: Tree, narrow: Tree) -> bool:
+    same = all(wide[key] == narrow[key] for key in ("port", "protocol", "marker"))
+    return same and addresses.contains(wide["from"], narrow["from"])
+
+
+def node_rules(site: Site, host: Host) -> list[Tree]:
+    """The Proxmox node's own rules: SSH, the web interface, NFS where a class asks for it."""
+    node = host.node or {}
+    sources = network.cidrs(site, node["reach"])
+    rules = [rule(source, port, "tcp", comment) for port, comment in ((22, "ssh"), (node["api"]["port"], "web interface")) for source in sources]
+    for guest in site.hosts.values():
+        if guest.guest is not None and guest.guest["node"] == host.name and uses_nfs(site, guest, host):
+            rules.append(rule(addresses.single(guest.address), 2049, "tcp", f"nfs for {guest.name}"))
+    return unique(rules)
+
+
+def uses_nfs(site: Site, guest: Host, node: Host) -> bool:
+    for service in site.on(guest.name):
+        for volume in service.volumes.values():
+            storage = site.storage(volume.storage) or {}
+            if storage.get("as") == "nfs" and storage.get("server") in (None, node.address):
+                return True
+    return False
+
+
+def proxmox_rules(rules: list[Tree]) -> list[Tree]:
+    """The same rules as Proxmox VE's firewall writes them."""
+    found = []
+    for one in rules:
+        entry: Tree = {"type": "in", "action": "ACCEPT", "proto": one["protocol"], "dport": str(one["port"]), "comment": one["comment"], "enable": True}
+        if one["from"] != addresses.ANY:
+            entry["source"] = one["from"]
+        if not any({**entry, "comment": ""} == {**other, "comment": ""} for other in found):
+            found.append(entry)
+    return found
+
+
+def proxmox(site: Site, host: Host, plans: dict[str, Tree]) -> Tree:
+    """Datacenter, node and VM level for one node; default deny for what comes in."""
+    guests = {}
+    for guest in site.hosts.values():
+        if guest.guest is None or guest.guest["node"] != host.name or guest.name not in plans:
+            continue
+        both = plans[guest.name]["firewall"]
+        outside = [one for one in both["host"] if one["from"] not in network.shared_subnets(site).values()]
+        guests[str(guest.guest["vmid"])] = {"host": guest.name, "rules": proxmox_rules(unique(strip(outside + both["containers"])))}
+    return {
+        "datacenter": {"policy_in": "DROP", "policy_out": "ACCEPT", "rules": proxmox_rules(node_rules(site, host))},
+        "node": {"rules": proxmox_rules(node_rules(site, host))},
+        "guests": guests,
+    }
+
+
+def strip(rules: list[Tree]) -> list[Tree]:
+    """Without markers: the node does not see files of its guests; the guest's own firewall holds them."""
+    return [{**one, "marker": None} for one in rules]

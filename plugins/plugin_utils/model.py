@@ -1,0 +1,146 @@
+# Copyright (c) 2026 The homelab.mediaserver authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was read, cleaned and placed: the typed middle between declarations and plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from .problems import Problems, Where
+
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A service of the catalog."""
+
+    name: str
+    where: Where
+    folder: str
+    spec: Tree
+    own: bool = False
+    templates: tuple[str, ...] = ()
+    secret_templates: frozenset[str] = frozenset()
+    alerts: str = ""
+
+    def provides(self) -> str:
+        return str(self.spec.get("provides") or "")
+
+
+@dataclass
+class Host:
+    """A host of the inventory."""
+
+    name: str
+    where: Where
+    groups: list[str] = field(default_factory=list)
+    address: str = ""
+    address6: str = ""
+    node: Tree | None = None
+    guest: Tree | None = None
+    prober_zone: str = ""
+    gpu: bool = False
+    memory: str | None = None
+
+    @property
+    def addresses(self) -> list[str]:
+        return [address for address in (self.address, self.address6) if address]
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port of a service: ``container`` is empty for what systemd runs; ``shared`` means the host's own network."""
+
+    service: str
+    name: str
+    number: int
+    inside: int
+    protocol: str
+    reach: tuple[str, ...]
+    container: str = ""
+    shared: bool = False
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume of a service where it lies on a host."""
+
+    name: str
+    storage: str
+    path: str
+    mount: str
+
+
+@dataclass
+class Service:
+    """A placed service."""
+
+    entry: Entry
+    where: Where
+    hosts: list[str]
+    placement: Tree
+    containers: dict[str, Tree] = field(default_factory=dict)
+    settings: Tree = field(default_factory=dict)
+    route: Tree | None = None
+    ports: dict[str, Port] = field(default_factory=dict)
+    volumes: dict[str, Volume] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    @property
+    def spec(self) -> Tree:
+        return self.entry.spec
+
+    @property
+    def system(self) -> Tree | None:
+        return self.entry.spec.get("system")
+
+
+@dataclass
+class Site:
+    """The whole: inventory, catalog and placement, with what is wrong about them."""
+
+    values: Tree
+    places: dict[str, str]
+    hosts: dict[str, Host]
+    catalog: dict[str, Entry]
+    problems: Problems
+    services: dict[str, Service] = field(default_factory=dict)
+    zones: dict[str, list[str]] = field(default_factory=dict)
+    public_keys: list[str] = field(default_factory=list)
+    given_secrets: frozenset[str] = frozenset()
+
+    def where(self, variable: str, *parts: object) -> Where:
+        """The place of a ``site_*`` variable."""
+        return Where(self.places.get(variable, "group_vars/all/site.yml"), variable).at(*parts)
+
+    def on(self, host: str) -> list[Service]:
+        """Services of a host, in the inventory's order."""
+        return [service for service in self.services.values() if host in service.hosts]
+
+    def provider(self, what: str) -> Service | None:
+        """The placed service that provides ``proxy`` or ``monitoring``."""
+        return next((service for service in self.services.values() if service.entry.provides() == what), None)
+
+    def provider_hosts(self, what: str) -> list[str]:
+        provider = self.provider(what)
+        return [name for name in provider.hosts if name in self.hosts] if provider else []
+
+    def managed(self) -> Iterator[Host]:
+        """Hosts that run something of ours: all but nodes and probers."""
+        for host in self.hosts.values():
+            if host.node is None and not host.prober_zone:
+                yield host
+
+    @property
+    def root(self) -> str:
+        return str(self.values["site_paths"]["root"]).rstrip("/")
+
+    def storage(self, name: str) -> Tree | None:
+        return self.values["site_storage"].get(name)

@@ -1,0 +1,145 @@
+# Copyright (c) 2026 The homelab.mediaserver authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which service runs where, and what the inventory changes about it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from . import references
+from .model import Entry, Host, Port, Service, Site, Tree
+from .problems import Where, suggest
+
+
+def place(site: Site) -> None:
+    """Fill ``site.services`` from ``site_services``."""
+    for name, body in site.values["site_services"].items():
+        where = site.where("site_services", name)
+        entry = site.catalog.get(name)
+        if entry is None:
+            otherwise = f"Add inventories/<env>/catalog/{name}/service.yml, or remove it"
+            site.problems.add("unknown-service", where, "no such service in the catalog", suggest(name, site.catalog, otherwise))
+            continue
+        hosts = check_hosts(site, where.at("hosts"), body["hosts"])
+        service = Service(entry, where, hosts, body)
+        service.containers = pick_containers(site, service)
+        service.route = merge_route(entry, body)
+        site.services[name] = service
+    for service in site.services.values():
+        service.ports = find_ports(site, service)
+    check_providers(site)
+
+
+def check_hosts(site: Site, where: Where, hosts: list[str]) -> list[str]:
+    good = []
+    managed = [host.name for host in site.managed()]
+    for name in hosts:
+        host = site.hosts.get(name)
+        if host is None:
+            site.problems.add("unknown-host", where, f"no host {name!r} in the inventory", suggest(name, managed))
+        elif host.node is not None or host.prober_zone:
+            kind = "a Proxmox node" if host.node is not None else "a prober"
+            site.problems.add("host-runs-nothing", where, f"{name} is {kind} and runs no services", suggest(name, managed))
+        elif name in good:
+            site.problems.add("host-twice", where, f"{name} is named twice", "Name each host once")
+        else:
+            good.append(name)
+    return good
+
+
+def pick_containers(site: Site, service: Service) -> dict[str, Tree]:
+    """The catalog's containers with the inventory's `with`, `without`, `environment` and `memory`."""
+    declared, body = service.spec["containers"], service.placement
+    for key in ("with", "without", "memory"):
+        for name in body[key]:
+            if name not in declared:
+                site.problems.add("unknown-container", service.where.at(key), f"{service.name} has no container {name!r}", suggest(name, declared))
+    chosen = {}
+    for name, container in declared.items():
+        if name in body["without"] or (container["optional"] and name not in body["with"]):
+            continue
+        chosen[name] = copy.deepcopy(container)
+        chosen[name]["environment"].update(body["environment"])
+        if name in body["memory"]:
+            chosen[name]["memory"] = body["memory"][name]
+    for name, container in chosen.items():
+        for other in container["after"]:
+            if other in declared and other not in chosen:
+                site.problems.add("after-left-out", service.where.at("without"), f"container {name} waits for {other}, which is left out",
+                                  f"Leave out {name} too, or keep {other}")
+    return chosen
+
+
+def merge_route(entry: Entry, body: Tree) -> Tree | None:
+    if entry.spec["route"] is None:
+        return None
+    route = dict(entry.spec["route"])
+    route.update({key: value for key, value in (body["route"] or {}).items() if value is not None})
+    return route
+
+
+def find_ports(site: Site, service: Service) -> dict[str, Port]:
+    """All ports of a placed service with the inventory's changes."""
+    changes: Tree = service.placement["ports"]
+    ports: dict[str, Port] = {}
+    sources: list[tuple[str, bool, Tree]] = [(name, body["host_network"], body["ports"]) for name, body in service.containers.items()]
+    sources.append(("", True, (service.system or {}).get("ports") or {}))
+    for container, shared, declared in sources:
+        for name, port in declared.items():
+            change = changes.get(name) or {}
+            reach = first(change.get("reach"), port["reach"], service.spec["reach"], [])
+            number = change.get("port") or port["port"]
+            if shared and container and change.get("port"):
+                site.problems.add("port-of-host-network", service.where.at("ports", name), f"container {container} shares the host's network and picks its port itself",
+                                  "Change the application's own setting")
+                number = port["port"]
+            ports[name] = Port(service.name, name, number, number if not container else port["port"], port["protocol"], tuple(reach), container, shared)
+    for name in changes:
+        if name not in ports:
+            site.problems.add("unknown-port", service.where.at("ports", name), f"{service.name} has no port of that name", suggest(name, ports))
+    return ports
+
+
+def first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def check_providers(site: Site) -> None:
+    """A site has one proxy and one monitoring service."""
+    for what in ("proxy", "monitoring"):
+        providers = [service for service in site.services.values() if service.entry.provides() == what]
+        if len(providers) > 1:
+            names = " and ".join(service.name for service in providers)
+            site.problems.add("provider-twice", providers[1].where, f"{names} both provide {what}", "Place one of them")
+        if providers and len(providers[0].hosts) > 1:
+            site.problems.add("provider-on-two-hosts", providers[0].where.at("hosts"), f"{what} runs on {len(providers[0].hosts)} hosts", "Place it on one host")
+
+
+def resolve_settings(site: Site) -> None:
+    """Merge settings and replace references, once placement and volumes are known."""
+    for service in site.services.values():
+        merged = merge(copy.deepcopy(service.spec["settings"]), service.placement["settings"])
+        service.settings = merged
+        for name, container in service.containers.items():
+            where = service.entry.where.at("containers", name, "environment")
+            values = references.Values(site, service, service.hosts[0] if service.hosts else "")
+            references.check(container["environment"], values, where)
+        values = references.Values(site, service, service.hosts[0] if service.hosts else "")
+        references.check(service.spec["settings"], values, service.entry.where.at("settings"))
+        references.check(service.placement["settings"], values, service.where.at("settings"))
+
+
+def merge(base: Tree, over: Tree) -> Tree:
+    """``over`` laid over ``base``: mappings merge, everything else is replaced."""
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            base[key] = merge(base[key], value)
+        else:
+            base[key] = value
+    return base
+
+
+def gpu_on(host: Host) -> bool:
+    return bool((host.guest or {}).get("gpu")) or (host.guest is None and host.gpu)

@@ -1,0 +1,36 @@
+# Copyright (c) 2026 The homelab.mediaserver authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Secrets by name: what must exist before anything is deployed. Never a value."""
+
+from __future__ import annotations
+
+from .model import Site, Tree
+from .problems import suggest
+
+
+def build(site: Site) -> list[Tree]:
+    found: list[Tree] = []
+    for service in site.services.values():
+        for name, body in service.spec["secrets"].items():
+            full = f"{service.name}.{name}"
+            if body["ask"]:
+                found.append({"name": full, "ask": True, "help": body["help"]})
+                if full not in site.given_secrets:
+                    hint = f": {body['help']}" if body["help"] else ""
+                    site.problems.add("secret-missing", site.where("site_secrets", full), f"{service.name} needs a secret that only the owner has{hint}",
+                                      f"Add it, encrypted by ansible-vault: site_secrets: {{{full}: ...}}")
+            else:
+                found.append({"name": full, "length": body["length"], "kind": body["kind"]})
+    found += [{"name": f"ssh_host_key.{host.name}", "kind": "ssh_ed25519"} for host in site.hosts.values() if host.guest is not None]
+    known = {one["name"] for one in found}
+    for name in site.values["site_secrets"]:
+        if name not in known:
+            site.problems.add("unknown-secret", site.where("site_secrets", name), "no placed service has a secret of that name", suggest(name, known))
+    return found
+
+
+def known_hosts(site: Site) -> list[Tree]:
+    """Host keys that are known before the guest exists."""
+    port = site.values["site_admin"]["ssh_port"]
+    return [{"host": host.name, "addresses": host.addresses, "port": port, "secret": f"ssh_host_key.{host.name}"} for host in site.hosts.values() if host.guest is not None]

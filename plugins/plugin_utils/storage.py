@@ -1,0 +1,174 @@
+# Copyright (c) 2026 The homelab.mediaserver authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Storage classes: where volumes lie on a host, what must be mounted, which folders must exist."""
+
+from __future__ import annotations
+
+import re
+
+from .model import Host, Service, Site, Tree, Volume
+from .problems import suggest
+
+GUEST_KINDS = ("virtiofs", "disk")
+SERIAL = "/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_"
+FSTYPES = {"virtiofs": "virtiofs", "nfs": "nfs4", "rclone": "fuse.rclone", "local": ""}
+
+
+def resolve(site: Site) -> None:
+    """Give each placed service its volumes' paths."""
+    check_classes(site)
+    for service in site.services.values():
+        for name, declared in service.spec["volumes"].items():
+            change = service.placement["volumes"].get(name) or {}
+            storage = change.get("class") or declared["class"]
+            folder = change.get("folder") or declared["folder"] or f"{service.name}/{name}"
+            where = service.where.at("volumes", name) if change.get("class") else service.entry.where.at("volumes", name)
+            found = site.storage(storage)
+            if found is None:
+                known = site.values["site_storage"]
+                site.problems.add("unknown-class", where, f"no storage class {storage!r} in site_storage", suggest(storage, known, f"Add it: site_storage: {{{storage}: {{...}}}}"))
+                continue
+            service.volumes[name] = Volume(name, storage, f"{found['mount'].rstrip('/')}/{folder.strip('/')}", found["mount"].rstrip("/"))
+        for name in service.placement["volumes"]:
+            if name not in service.spec["volumes"]:
+                site.problems.add("unknown-volume", service.where.at("volumes", name), f"{service.name} has no such volume", suggest(name, service.spec["volumes"]))
+    check_databases(site)
+    check_folders(site)
+
+
+def check_classes(site: Site) -> None:
+    mounts: dict[str, str] = {}
+    for name, body in site.values["site_storage"].items():
+        where = site.where("site_storage", name)
+        mount = str(body["mount"]).rstrip("/") or "/"
+        for other, taken in mounts.items():
+            if mount == taken or mount.startswith(f"{taken}/") or taken.startswith(f"{mount}/"):
+                site.problems.add("mounts-overlap", where.at("mount"), f"{mount} and {taken} of class {other} lie in each other", "Give each class a mount of its own")
+        mounts[name] = mount
+        if body["as"] == "disk" and not body["size"]:
+            site.problems.add("disk-without-size", where.at("size"), "a disk needs a size", "Add size: 20G")
+        if body["as"] != "local" and not body["source"]:
+            site.problems.add("no-source", where.at("source"), "it says not where the data lies", "Add source: pool/dataset, a Proxmox storage, an export or a remote")
+        if mount == site.root or f"{site.root}/".startswith(f"{mount}/"):
+            site.problems.add("mount-over-root", where.at("mount"), f"{mount} would hide {site.root}", "Mount it elsewhere")
+
+
+def check_databases(site: Site) -> None:
+    """A database server's files never lie on NFS or rclone (unless accepted), nor on virtiofs without a word."""
+    for service in site.services.values():
+        for name, container in service.containers.items():
+            if not re.search(r"(postgres|mariadb|mysql|valkey|redis)", container["image"].rpartition(":")[0].rpartition("/")[2]):
+                continue
+            for volume in container["volumes"]:
+                lies = service.volumes.get(volume)
+                kind = (site.storage(lies.storage) or {}).get("as") if lies else None
+                if kind not in ("nfs", "rclone") or "valkey" in container["image"] or "redis" in container["image"]:
+                    continue
+                if "database-on-network-storage" in site.values["site_accept"]:
+                    site.problems.warn("database-on-network-storage", service.where, f"{service.name}'s {name} keeps its files on {kind}")
+                    continue
+                site.problems.add("database-on-network-storage", site.where("site_storage", lies.storage if lies else "", "as"),
+                                  f"the database {service.name}.{name} would lie on {kind}, which loses data when the server restarts",
+                                  "Use `as: disk`, or accept the risk: site_accept: [database-on-network-storage]")
+
+
+def check_folders(site: Site) -> None:
+    """Two writers of one folder must be the same user."""
+    for host in site.managed():
+        writers: dict[str, tuple[str, str]] = {}
+        for service, container, volume, use in uses(site, host):
+            if use["read_only"]:
+                continue
+            user, label = str(container["user"]), f"{service.name}.{volume.name}"
+            known = writers.setdefault(volume.path, (user, label))
+            if known[0] != user:
+                site.problems.add("folder-of-two-users", service.entry.where.at("volumes", volume.name),
+                                  f"{volume.path} on {host.name} would belong to {known[0]} ({known[1]}) and to {user}", "Give one of them another folder, or the same user")
+            for path, (_user, other) in writers.items():
+                if path != volume.path and volume.path.startswith(f"{path}/") and other.partition(".")[0] != service.name:
+                    site.problems.add("folder-in-folder", service.entry.where.at("volumes", volume.name), f"{volume.path} lies inside {path} of {other}",
+                                      "Choose folders that do not lie in each other")
+
+
+def uses(site: Site, host: Host) -> list[tuple[Service, Tree, Volume, Tree]]:
+    """Every use of a volume by a container on a host."""
+    found = []
+    for service in site.on(host.name):
+        for container in service.containers.values():
+            for name, use in container["volumes"].items():
+                if name in service.volumes:
+                    found.append((service, container, service.volumes[name], use))
+    return found
+
+
+def classes_on(site: Site, host: Host, further: list[str]) -> list[str]:
+    """Storage classes a host needs, in the inventory's order, so that disks keep their slots."""
+    needed = {volume.storage for _service, _container, volume, _use in uses(site, host)} | set(further)
+    return [name for name in site.values["site_storage"] if name in needed]
+
+
+def mounts(site: Site, host: Host, classes: list[str]) -> list[Tree]:
+    found = []
+    for name in classes:
+        body = site.storage(name)
+        if body is None:
+            continue
+        kind, source = body["as"], body["source"]
+        if kind == "virtiofs":
+            source = name
+        elif kind == "disk" and host.guest is not None:
+            source = f"{SERIAL}{name}"
+        elif kind == "nfs":
+            source = f"{body['server'] or node_address(site, host)}:{export_path(site, host, source)}"
+        found.append({
+            "class": name,
+            "path": body["mount"].rstrip("/"),
+            "kind": kind,
+            "source": source,
+            "fstype": body["fstype"] if kind == "disk" else FSTYPES[kind],
+            "options": [option for option in body["options"].split(",") if option],
+            "size": body["size"],
+            "read_only": body["read_only"],
+        })
+    return found
+
+
+def node_address(site: Site, host: Host) -> str:
+    node = site.hosts.get(str((host.guest or {}).get("node")))
+    return node.address if node else ""
+
+
+def export_path(site: Site, host: Host, source: str) -> str:
+    node = site.hosts.get(str((host.guest or {}).get("node")))
+    return node_path(node, source) if node is not None and not source.startswith("/") else source
+
+
+def node_path(node: Host, source: str) -> str:
+    """Path on the node of ``pool/dataset``."""
+    pool, _, dataset = source.partition("/")
+    path = (((node.node or {}).get("pools") or {}).get(pool) or {}).get("path") or f"/{pool}"
+    return f"{path.rstrip('/')}/{dataset}".rstrip("/")
+
+
+def directories(site: Site, host: Host, further: list[Tree]) -> list[Tree]:
+    """Folders that must exist before containers start: parents first, each once."""
+    found: dict[str, Tree] = {}
+    for service, container, volume, use in uses(site, host):
+        owner, _, group = str(container["user"]).partition(":")
+        known = found.get(volume.path)
+        if known is not None and (known["owned"] or use["read_only"]):
+            continue
+        own = not use["read_only"]
+        found[volume.path] = {
+            "path": volume.path, "owner": int(owner) if own else 0, "group": int(group) if own else 0,
+            "mode": "0750" if own else "0755", "below": volume.mount, "service": service.name, "owned": own,
+        }
+    for entry in further:
+        found.setdefault(entry["path"], {**entry, "owned": True})
+    for entry in list(found.values()):
+        parent = entry["path"].rpartition("/")[0]
+        while parent.startswith(f"{entry['below']}/"):
+            found.setdefault(parent, {"path": parent, "owner": 0, "group": 0, "mode": "0755", "below": entry["below"], "service": entry["service"], "owned": False})
+            parent = parent.rpartition("/")[0]
+    return [{key: value for key, value in found[path].items() if key != "owned"} for path in sorted(found)]
