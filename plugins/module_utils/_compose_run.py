@@ -78,7 +78,7 @@ class Runner:
         steps += [Step(f"take down project {name}", partial(self.down, by_name[name])) for name in work.down]
         steps += [Step(f"remove network {name}", partial(self.drop_network, name)) for name in work.drop_networks]
         steps += [Step(f"make network {n.name} {n.mark}", partial(self.make_network, n)) for n in work.make_networks]
-        if work.reload:
+        if work.reload or work.unlink:
             steps.append(Step("reload systemd", partial(self._systemctl, "daemon-reload")))
         if work.enable:
             steps.append(Step(f"enable {' '.join(work.enable)}", partial(self._systemctl, "enable", *work.enable)))
