@@ -309,8 +309,9 @@ class ImmichFake(HttpFake):
 
     def list_libraries(self, **_: Any) -> Any:
         answer = copy.deepcopy(self.libraries)
-        for number in self.scans:  # the folders are walked by the next look; the imports then still queue
-            self.library(number)["refreshedAt"] = f"after scan {self.scans.count(number)}"
+        for library in self.libraries:  # the folders are walked by the next look; the imports then still queue
+            if library["id"] in self.scans:
+                library["refreshedAt"] = f"after scan {self.scans.count(library['id'])}"
         return answer
 
     def poll(self) -> dict[str, int]:
