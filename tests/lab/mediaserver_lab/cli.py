@@ -12,7 +12,7 @@ from . import cleanup, fixed, machines, networks, node, standins, test_machines
 from .images import PARENTS, Images
 from .layout import LABEL, LAN, MACHINES, NODE, SECRETS, WAN
 from .secrets import Secrets
-from .shell import LabError, docker, step
+from .shell import LabError, alone, docker, step
 
 
 def up(images: Images, release: str) -> None:
@@ -87,10 +87,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     begin = time.monotonic()
     try:
         if arguments.command == "up":
-            up(images, arguments.release)
+            with alone():
+                up(images, arguments.release)
             print(f"the lab is up after {time.monotonic() - begin:.0f} s")
         elif arguments.command == "destroy":
-            cleanup.destroy(images=arguments.images, secrets=arguments.secrets)
+            with alone():
+                cleanup.destroy(images=arguments.images, secrets=arguments.secrets)
         elif arguments.command == "status":
             status()
         elif arguments.command == "image":

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
 
@@ -32,7 +31,6 @@ from .layout import (
     Machine,
 )
 from .secrets import Secrets
-from .shell import docker, put_files
 
 APT_PROXY = f"http://{REGISTRY.addresses[0]}:{APT_CACHE_PORT}"
 
@@ -175,19 +173,6 @@ def files(machine: Machine, secrets: Secrets, images: Images) -> dict[str, tuple
 
 
 def up(machine: Machine, secrets: Secrets, images: Images) -> None:
-    """Make sure the machine runs from the image, files and description of today; one made from others boots anew."""
-    name, image = machine.container, images.get(machine.image)
-    own_files, told = files(machine, secrets, images), description(machine, secrets)
-    told["files"] = hashlib.sha256(repr(sorted(own_files.items())).encode()).hexdigest()
-    if machines.exists(name):
-        if docker("container", "inspect", "-f", "{{.Config.Image}}", name) != image:
-            docker("rm", "--force", "--volumes", name)
-        elif machines.is_running(name):
-            if machines.booted_with(name) == told:
-                return
-            docker("stop", name)
-    if not machines.exists(name):
-        machines.create(container(machine, image))
-    if own_files:
-        put_files(name, own_files)
-    machines.boot(name, told)
+    """Make sure the machine runs."""
+    wanted = container(machine, images.get(machine.image))
+    machines.ensure(wanted, description(machine, secrets), files(machine, secrets, images))

@@ -14,7 +14,14 @@ from .shell import LabError, docker, docker_ok, run, step
 
 SUITE = "trixie"
 PACKAGES = ("ca-certificates",)
-PARENTS = {"machine": "debian", "node": "machine", "router": "machine", "prober": "machine", "registry": "machine"}
+PARENTS = {
+    "machine": "debian",
+    "node": "machine",
+    "router": "machine",
+    "prober": "machine",
+    "registry": "machine",
+    "prepared": "machine",
+}
 """Image -> the image it is built from; each has a folder tests/lab/images/<name> with a Dockerfile."""
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -89,6 +90,24 @@ def boot(name: str, description: Mapping[str, Any]) -> None:
     time.sleep(0.3)
     if not is_running(name):
         raise LabError(f"Unable to boot {name}: {docker_logs(name)}")
+
+
+def ensure(container: Container, told: dict[str, Any], files: Mapping[str, tuple[bytes, int]]) -> None:
+    """Make sure a machine runs from this image, description and files; one made from others boots anew."""
+    name = container.name
+    told = told | {"files": hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()}
+    if exists(name):
+        if docker("container", "inspect", "-f", "{{.Config.Image}}", name) != container.image:
+            docker("rm", "--force", "--volumes", name)
+        elif is_running(name):
+            if booted_with(name) == told:
+                return
+            docker("stop", name)
+    if not exists(name):
+        create(container)
+    if files:
+        put_files(name, files)
+    boot(name, told)
 
 
 def booted_with(name: str) -> dict[str, Any] | None:

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class LabError(Exception):
@@ -56,6 +59,15 @@ def step(text: str) -> Iterator[None]:
         print(" FAILED", flush=True)
         raise
     print(f" {time.monotonic() - begin:.1f} s", flush=True)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Hold the lab's lock: several runs may ask for machines at the same time."""
+    path = Path(tempfile.gettempdir()) / f"mediaserver-lab-{os.getuid()}.lock"
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def tar_of(files: Mapping[str, tuple[bytes, int]]) -> bytes:

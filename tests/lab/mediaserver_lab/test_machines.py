@@ -14,7 +14,7 @@ from . import cleanup, machines, networks
 from .images import Images
 from .layout import PREFIX, ROOT, TEST, USER
 from .secrets import Secrets
-from .shell import LabError, docker, docker_ok, step
+from .shell import LabError, alone, docker, docker_ok, step
 
 SECRETS = ROOT / ".lab" / "test-secrets"
 FIRST_LOOP = 20000
@@ -84,16 +84,18 @@ def up(
     disks: Sequence[str] = (),
 ) -> dict[str, str]:
     """Boot these machines (those that run stay); returns name -> address and writes an inventory if asked to."""
-    secrets = Secrets(SECRETS)
-    secrets.ssh_key()
-    networks.ensure(TEST)
     addresses: dict[str, str] = {}
-    with step(f"test machines {', '.join(names)}"):
-        for name in names:
-            addresses[name] = _boot(name, images.get(image), secrets, [bytes_of(size) for size in disks])
-        with ThreadPoolExecutor(len(names)) as pool:
-            list(pool.map(lambda name: machines.wait_ready(container_name(name)), names))
-    secrets.pin((addresses[name], secrets.host_key(name)["ed25519"]["public"]) for name in names)
+    with alone():
+        secrets = Secrets(SECRETS)
+        secrets.ssh_key()
+        networks.ensure(TEST)
+        reference = images.get(image)
+        with step(f"test machines {', '.join(names)}"):
+            for name in names:
+                addresses[name] = _boot(name, reference, secrets, [bytes_of(size) for size in disks])
+        secrets.pin((addresses[name], secrets.host_key(name)["ed25519"]["public"]) for name in names)
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(lambda name: machines.wait_ready(container_name(name)), names))
     if inventory:
         Path(inventory).parent.mkdir(parents=True, exist_ok=True)
         Path(inventory).write_text(inventory_text(addresses, SECRETS))
@@ -101,40 +103,36 @@ def up(
 
 
 def _boot(name: str, image: str, secrets: Secrets, sizes: Sequence[int]) -> str:
-    container = container_name(name)
-    address = address_of(name)
-    if address and docker("container", "inspect", "-f", "{{.Config.Image}}", container) != image:
-        down([name])
-        address = None
-    if address is None:
-        slot = next(number for number in range(130, 250) if number not in taken())
-        address = f"10.77.3.{slot}"
-        volumes = {
-            f"{container}-docker": "/var/lib/docker",
-            f"{container}-containerd": "/var/lib/containerd",
-            f"{container}-disks": "/.lab/disks",
-        }
-        machines.create(
-            machines.Container(container, image, "test", TEST.name, address, f"fd77:77:3::{slot}", volumes=volumes)
-        )
-    if not machines.is_running(container):
-        machines.boot(container, description(name, slot_of(address), secrets, sizes))
+    address = address_of(name) or f"10.77.3.{next(number for number in range(130, 250) if number not in taken())}"
+    slot, container = slot_of(address), container_name(name)
+    volumes = {
+        f"{container}-docker": "/var/lib/docker",
+        f"{container}-containerd": "/var/lib/containerd",
+        f"{container}-disks": "/.lab/disks",
+    }
+    wanted = machines.Container(container, image, "test", TEST.name, address, f"fd77:77:3::{slot}", volumes=volumes)
+    machines.ensure(wanted, description(name, slot, secrets, sizes), {})
     return address
 
 
 def down(names: Sequence[str]) -> None:
     """Remove these machines with everything they held."""
-    for name in names:
-        container = container_name(name)
-        address = address_of(name)
-        if machines.exists(container):
-            docker("rm", "--force", "--volumes", container)
-        if address:
-            first = FIRST_LOOP + slot_of(address) * LOOPS
-            cleanup.detach_loops(first, first + LOOPS - 1)
-        for kind in ("docker", "containerd", "disks"):
-            if docker_ok("volume", "inspect", f"{container}-{kind}"):
-                docker("volume", "rm", f"{container}-{kind}")
+    with alone():
+        for name in names:
+            _remove(name)
+
+
+def _remove(name: str) -> None:
+    container = container_name(name)
+    address = address_of(name)
+    if machines.exists(container):
+        docker("rm", "--force", "--volumes", container)
+    if address:
+        first = FIRST_LOOP + slot_of(address) * LOOPS
+        cleanup.detach_loops(first, first + LOOPS - 1)
+    for kind in ("docker", "containerd", "disks"):
+        if docker_ok("volume", "inspect", f"{container}-{kind}"):
+            docker("volume", "rm", f"{container}-{kind}")
 
 
 def inventory_text(addresses: dict[str, str], secrets: Path) -> str:
