@@ -1,0 +1,448 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The homelab.mediaserver authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Longer than 250 lines because a VM has many options: nearly all of this file is documentation.
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: proxmox_vm
+short_description: Declare a virtual machine of Proxmox VE
+version_added: 0.1.0
+description:
+  - Creates, changes, starts, stops and destroys a QEMU virtual machine through the API.
+  - Only what is given is managed, down to single properties of a disk or a network card. What is to go must be said.
+  - Compares against the values that are pending too, keeps MAC addresses, grows disks and never shrinks them.
+  - A run that was killed is completed by the next one.
+extends_documentation_fragment:
+  - homelab.mediaserver.proxmox
+options:
+  vmid:
+    description: Number of the VM.
+    type: int
+    required: true
+  node:
+    description: Name of the node.
+    type: str
+    required: true
+  name:
+    description: Name of the VM. A VM that does not exist is made only if this is given.
+    type: str
+  state:
+    description:
+      - V(present) leaves running what runs; V(started) and V(stopped) see to that too.
+      - V(absent) destroys the VM and its disks, after shutting it down. A protected VM is an error.
+    type: str
+    choices: [present, started, stopped, absent]
+    default: present
+  restart:
+    description:
+      - What to do when changes wait for a restart of a running VM. They are returned in RV(pending).
+      - V(if_needed) shuts the VM down cleanly (guest agent, else ACPI) and starts it.
+    type: str
+    choices: [never, if_needed]
+    default: never
+  shutdown_timeout:
+    description: Seconds that the guest has to shut down.
+    type: int
+    default: 180
+  force:
+    description: Pull the plug where the VM is to be stopped, instead of shutting it down.
+    type: bool
+    default: false
+  purge:
+    description: With O(state=absent), remove the VM from backup jobs, replication and high availability as well.
+    type: bool
+    default: false
+  destroy_unreferenced_disks:
+    description: With O(state=absent), destroy also volumes of this number that no configuration names.
+    type: bool
+    default: false
+  clone_from:
+    description: Number of the VM or template on the same node to clone, if the VM does not exist.
+    type: int
+  clone_full:
+    description: Whether the clone is a full copy. By default a template is cloned linked, a VM in full.
+    type: bool
+  clone_storage:
+    description: Storage of a full clone's disks.
+    type: str
+  template:
+    description: Whether this is a template. There is no way back.
+    type: bool
+  cores:
+    description: Cores per socket.
+    type: int
+  sockets:
+    description: Sockets.
+    type: int
+  numa:
+    description: Whether NUMA is emulated.
+    type: bool
+  memory:
+    description: Memory as V(4G) or V(512M). A number without unit counts MiB.
+    type: str
+  balloon:
+    description: Least memory when the node runs short, same units; V(0) switches ballooning off.
+    type: str
+  cpu:
+    description: Type of the processor and its properties, such as V(host) or V(x86-64-v2-AES).
+    type: str
+  machine:
+    description: Type of the machine, such as V(q35).
+    type: str
+  bios:
+    description: Firmware.
+    type: str
+    choices: [seabios, ovmf]
+  ostype:
+    description: Kind of guest, such as V(l26).
+    type: str
+  scsihw:
+    description: SCSI controller, such as V(virtio-scsi-single).
+    type: str
+  vga:
+    description: Display, such as V(std), V(serial0) or V(none).
+    type: str
+  efidisk:
+    description: Disk that keeps the settings of OVMF. Made if there is none, not changed later.
+    type: dict
+    suboptions:
+      storage:
+        description: Storage.
+        type: str
+        required: true
+      type:
+        description: Size of the flash.
+        type: str
+        choices: [2m, 4m]
+        default: 4m
+      pre_enrolled_keys:
+        description: Whether Microsoft's and the distributions' keys for Secure Boot are in it.
+        type: bool
+        default: false
+  tpm:
+    description: State of a TPM. Made if there is none, not changed later.
+    type: dict
+    suboptions:
+      storage:
+        description: Storage.
+        type: str
+        required: true
+      version:
+        description: Version.
+        type: str
+        choices: [v1.2, v2.0]
+        default: v2.0
+  disks:
+    description:
+      - Disks by slot (C(scsi0), C(virtio1), C(sata0)).
+      - "To make one: C(storage), C(size) (V(40G), a number counts GiB), C(import_from) (V(local:import/x.qcow2)),
+        C(format), or C(volume) to attach one that exists."
+      - "At any time: C(size) (grows only), C(cache), C(discard), C(ssd), C(iothread), C(serial), C(backup),
+        C(replicate), C(aio), C(read_only)."
+      - C(state=absent) detaches and keeps the data as C(unusedN); with C(destroy=true) the data goes too.
+    type: dict
+  networks:
+    description:
+      - Network cards by slot (C(net0)). A card keeps its MAC address unless C(mac) says otherwise.
+      - Properties are C(model), C(bridge), C(vlan), C(firewall), C(rate) (MB/s), C(mac), C(mtu), C(queues),
+        C(link_down), C(trunks); C(state=absent) removes it.
+    type: dict
+  cloud_init:
+    description: What cloud-init gets. It reaches the guest at its next start.
+    type: dict
+    suboptions:
+      storage:
+        description: Storage of the drive. A drive is made if there is none.
+        type: str
+      drive:
+        description: Slot of the drive.
+        type: str
+        default: ide2
+      type:
+        description: Format.
+        type: str
+        choices: [nocloud, configdrive2, opennebula]
+      user:
+        description: Name of the user.
+        type: str
+      password:
+        description: The user's password. The API never tells it, so it is set on creation only; see O(update_password).
+        type: str
+      ssh_keys:
+        description: All public keys of the user.
+        type: list
+        elements: str
+      ipconfig:
+        description: One entry per network card, in their order.
+        type: list
+        elements: dict
+        suboptions:
+          ip:
+            description: IPv4 address with prefix length, or V(dhcp).
+            type: str
+          gateway:
+            description: IPv4 gateway.
+            type: str
+          ip6:
+            description: IPv6 address with prefix length, V(dhcp) or V(auto).
+            type: str
+          gateway6:
+            description: IPv6 gateway.
+            type: str
+      nameservers:
+        description: Name servers.
+        type: list
+        elements: str
+      searchdomain:
+        description: Search domain.
+        type: str
+      upgrade:
+        description: Whether packages are upgraded at the first start.
+        type: bool
+      vendor_snippet:
+        description: Volume with vendor data, such as V(local:snippets/web-vendor.yml). Merged with what Proxmox VE makes.
+        type: str
+      user_snippet:
+        description: Volume with user data. Replaces what Proxmox VE makes.
+        type: str
+      network_snippet:
+        description: Volume with network data. Replaces what Proxmox VE makes.
+        type: str
+      meta_snippet:
+        description: Volume with meta data. Replaces what Proxmox VE makes.
+        type: str
+  update_password:
+    description: V(always) sets O(cloud_init.password) in every run, which is then always a change.
+    type: str
+    choices: [on_create, always]
+    default: on_create
+  pci:
+    description:
+      - PCI devices by slot (C(hostpci0)). Properties are C(mapping) (see M(homelab.mediaserver.proxmox_pci_mapping)) or
+        C(address) (root@pam with a password only), C(pcie), C(rombar), C(romfile), C(primary_gpu), C(legacy_igd),
+        C(mdev); C(state=absent) removes it.
+    type: dict
+  virtiofs:
+    description:
+      - Shared folders by slot (C(virtiofs0)). Properties are C(mapping) (see
+        M(homelab.mediaserver.proxmox_dir_mapping); it is the tag in the guest), C(cache), C(direct_io), C(expose_acl),
+        C(expose_xattr); C(state=absent) removes it.
+    type: dict
+  usb:
+    description:
+      - USB devices by slot (C(usb0)). Properties are C(mapping) or C(host), and C(usb3); C(state=absent) removes it.
+    type: dict
+  serial:
+    description: Serial ports, such as C({serial0 - socket}); an empty value removes one.
+    type: dict
+  agent:
+    description: Whether the guest agent is used.
+    type: bool
+  boot:
+    description: Devices to boot from, in order; an empty list gives up the choice.
+    type: list
+    elements: str
+  onboot:
+    description: Whether the VM starts with the node.
+    type: bool
+  startup:
+    description: Place in the order of starting and stopping.
+    type: dict
+    suboptions:
+      order:
+        description: Place; lower starts first.
+        type: int
+      up:
+        description: Seconds to wait after the start.
+        type: int
+      down:
+        description: Seconds to wait for the shutdown.
+        type: int
+  protection:
+    description: Whether the VM and its disks cannot be destroyed.
+    type: bool
+  tags:
+    description: All tags, as a set.
+    type: list
+    elements: str
+  description:
+    description: Text shown with the VM; an empty one removes it.
+    type: str
+  pool:
+    description: Pool that the VM belongs to; an empty one takes it out.
+    type: str
+  hookscript:
+    description: Volume of the hook script (root@pam with a password only); an empty one removes it.
+    type: str
+"""
+
+EXAMPLES = r"""
+- name: A VM from a cloud image, with a shared folder
+  homelab.mediaserver.proxmox_vm:
+    node: pve
+    vmid: 101
+    name: intranet
+    state: started
+    cores: 3
+    memory: 10G
+    scsihw: virtio-scsi-single
+    disks:
+      scsi0: {storage: local-lvm, import_from: "local:import/debian-13.qcow2", size: 40G, discard: true, ssd: true}
+      scsi1: {storage: local-lvm, size: 20G, serial: database}
+    networks:
+      net0: {bridge: vmbr0, firewall: true}
+    cloud_init:
+      storage: local-lvm
+      user: ops
+      ssh_keys: ["ssh-ed25519 AAAA ops@example.org"]
+      ipconfig: [{ip: 192.168.1.101/24, gateway: 192.168.1.1}]
+    virtiofs:
+      virtiofs0: {mapping: media}
+    agent: true
+  module_defaults:
+    group/homelab.mediaserver.proxmox:
+      api_host: 192.168.1.100
+      api_user: automation@pve
+      api_token_id: mediaserver
+      api_token_secret: "{{ proxmox_token }}"
+
+- name: More memory, at once
+  homelab.mediaserver.proxmox_vm:
+    node: pve
+    vmid: 101
+    memory: 12G
+    restart: if_needed
+"""
+
+RETURN = r"""
+steps:
+  description: What was done, or would be done.
+  returned: always
+  type: list
+  elements: str
+  sample: ["set memory of VM 101"]
+status:
+  description: V(running), V(stopped) or V(absent).
+  returned: unless changes were only predicted
+  type: str
+pending:
+  description: Keys whose new value waits for a restart.
+  returned: always
+  type: list
+  elements: str
+restart_required:
+  description: Whether anything waits for a restart.
+  returned: always
+  type: bool
+config:
+  description: The configuration as the API gives it, what is pending merged in, without passwords.
+  returned: unless changes were only predicted
+  type: dict
+task_warnings:
+  description: Warnings of the node's tasks.
+  returned: always
+  type: list
+  elements: str
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve import CONNECTION, Pve
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_vm import Vm
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_vm_actions import plan
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_vm_desired import desired_from
+
+TEXT: dict[str, Any] = {"type": "str"}
+FLAG: dict[str, Any] = {"type": "bool"}
+NUMBER: dict[str, Any] = {"type": "int"}
+SLOTS: dict[str, Any] = {"type": "dict"}
+TEXTS: dict[str, Any] = {"type": "list", "elements": "str"}
+IPCONFIG = {"ip": TEXT, "gateway": TEXT, "ip6": TEXT, "gateway6": TEXT}
+CLOUD_INIT: dict[str, Any] = {
+    "storage": TEXT,
+    "drive": {"type": "str", "default": "ide2"},
+    "type": {"type": "str", "choices": ["nocloud", "configdrive2", "opennebula"]},
+    "user": TEXT,
+    "password": {"type": "str", "no_log": True},
+    "ssh_keys": {"type": "list", "elements": "str", "no_log": False},
+    "ipconfig": {"type": "list", "elements": "dict", "options": IPCONFIG},
+    "nameservers": TEXTS,
+    "searchdomain": TEXT,
+    "upgrade": FLAG,
+    "vendor_snippet": TEXT,
+    "user_snippet": TEXT,
+    "network_snippet": TEXT,
+    "meta_snippet": TEXT,
+}
+EFIDISK: dict[str, Any] = {
+    "storage": {"type": "str", "required": True},
+    "type": {"type": "str", "choices": ["2m", "4m"], "default": "4m"},
+    "pre_enrolled_keys": {"type": "bool", "default": False},
+}
+TPM: dict[str, Any] = {
+    "storage": {"type": "str", "required": True},
+    "version": {"type": "str", "choices": ["v1.2", "v2.0"], "default": "v2.0"},
+}
+ARGUMENTS: dict[str, Any] = {
+    **CONNECTION,
+    "vmid": {"type": "int", "required": True},
+    "node": {"type": "str", "required": True},
+    "name": TEXT,
+    "state": {"type": "str", "choices": ["present", "started", "stopped", "absent"], "default": "present"},
+    "restart": {"type": "str", "choices": ["never", "if_needed"], "default": "never"},
+    "shutdown_timeout": {"type": "int", "default": 180},
+    "force": {"type": "bool", "default": False},
+    "purge": {"type": "bool", "default": False},
+    "destroy_unreferenced_disks": {"type": "bool", "default": False},
+    "update_password": {"type": "str", "choices": ["on_create", "always"], "default": "on_create", "no_log": False},
+    "clone_from": NUMBER,
+    "clone_full": FLAG,
+    "cores": NUMBER,
+    "sockets": NUMBER,
+    "efidisk": {"type": "dict", "options": EFIDISK},
+    "tpm": {"type": "dict", "options": TPM},
+    "cloud_init": {"type": "dict", "options": CLOUD_INIT},
+    "startup": {"type": "dict", "options": {"order": NUMBER, "up": NUMBER, "down": NUMBER}},
+    "boot": TEXTS,
+    "tags": TEXTS,
+    "bios": {"type": "str", "choices": ["seabios", "ovmf"]},
+    **{name: FLAG for name in ("template", "numa", "agent", "onboot", "protection")},
+    **{name: SLOTS for name in ("disks", "networks", "pci", "virtiofs", "usb", "serial")},
+    **{
+        name: TEXT
+        for name in ("clone_storage", "memory", "balloon", "cpu", "machine", "ostype", "scsihw", "vga", "description",
+                     "pool", "hookscript")
+    },
+}  # fmt: skip
+
+
+def work(module: AnsibleModule) -> dict[str, Any]:
+    params = module.params
+    desired = desired_from(params)
+    pve = Pve(params)
+    vm = Vm(pve, params, desired)
+    current = vm.read()
+    source = None
+    if current is None and params["clone_from"] and params["state"] != "absent":
+        source = vm.read(params["clone_from"])
+        if source is None:
+            raise _reconcile.Failure(f"Unable to clone VM {params['clone_from']}: it does not exist on {params['node']}")
+    plan_ = vm.plan(plan(params, desired, current, source))
+    unchanged = not plan_.steps and current is not None
+    result = _reconcile.run(module, plan_, lambda: vm.facts(current) if unchanged and current else vm.read_back())
+    return {**result, "task_warnings": pve.warnings}
+
+
+def main() -> None:
+    _reconcile.main(AnsibleModule(ARGUMENTS, supports_check_mode=True), work)
+
+
+if __name__ == "__main__":
+    main()
