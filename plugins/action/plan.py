@@ -123,11 +123,12 @@ def read(variables: Mapping[str, Any], wanted: Any) -> dict[str, Any]:
     return found
 
 
-def names_only(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Names of given secrets, nested ones joined by dots; the values are never looked at."""
+def names_only(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Names of given secrets, {service: {name: ...}} joined by dots; the values are never looked at."""
     found: dict[str, Any] = {}
-    for name, item in value.items():
-        found |= names_only(item, f"{prefix}{name}.") if isinstance(item, Mapping) else {f"{prefix}{name}": True}
+    for name in value:
+        inner = None if "." in str(name) else value[name]
+        found |= {f"{name}.{key}": True for key in inner} if isinstance(inner, Mapping) else {str(name): True}
     return found
 
 

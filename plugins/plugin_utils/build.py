@@ -94,6 +94,7 @@ def assemble(site: Site) -> Tree:
         "forwards": forwards,
         "targets": probes.targets(site),
         "probes": found_probes,
+        "unprobed": probes.unprobed(site),
         "catalog": {service.name: service.spec["summary"] for service in site.services.values()},
         "zones": site.zones,
     }

@@ -20,6 +20,7 @@ PORT = Table(
         "port": Number("Port number inside the container and on the host", least=1, most=65535, wanted="a port"),
         "protocol": Text("tcp or udp", default="tcp", choices=("tcp", "udp")),
         "reach": REACH,
+        "silent": Flag("Does not answer strangers, as VPN servers do; default: UDP ports named vpn", default=None),
     },
     "A port: number, or port, protocol and reach",
     required=("port",),

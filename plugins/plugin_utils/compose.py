@@ -34,7 +34,7 @@ def shared_networks(site: Site, host: Host, service: Service) -> dict[str, list[
         port = service.ports.get((service.spec["metrics"] or {}).get("port") or "")
         if port is not None:
             join(port.container, "monitoring")
-        if service.entry.provides() == "monitoring" or uses_monitoring(service):
+        if service.entry.provides() == "monitoring":
             for container in service.containers:
                 join(container, "monitoring")
     if host.name in site.provider_hosts("proxy"):
@@ -45,11 +45,6 @@ def shared_networks(site: Site, host: Host, service: Service) -> dict[str, list[
             for container in service.containers:
                 join(container, "proxy")
     return joined
-
-
-def uses_monitoring(service: Service) -> bool:
-    """Grafana reads Prometheus: a dashboard beside it joins its network."""
-    return service.name == "grafana"
 
 
 def check_names(site: Site, host: Host) -> None:

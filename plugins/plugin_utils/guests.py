@@ -194,6 +194,13 @@ def check_storage(site: Site) -> None:
                                       "Use as: local or nfs, or move the service to a guest")
 
 
+def api(body: Tree) -> Tree:
+    """Connection options of the proxmox modules, without the token's secret."""
+    found = {"api_host": body["host"], "api_port": body["port"], "api_user": body["user"], "api_token_id": body["token_id"],
+             "ca_path": body["ca_path"], "validate_certs": body["validate_certs"]}
+    return {key: value for key, value in found.items() if value is not None}
+
+
 def node_plan(site: Site, node: Host, firewall: Tree) -> Tree:
     """What a node needs before its guests: API, images, mappings, snippets, pools."""
     body = node.node or {}
@@ -208,7 +215,8 @@ def node_plan(site: Site, node: Host, firewall: Tree) -> Tree:
         "name": body["name"],
         "host": node.name,
         "address": node.address,
-        "api": {key: value for key, value in body["api"].items() if value is not None},
+        "api": api(body["api"]),
+        "api_secret": f"{node.name}.api_token_secret",
         "bridge": body["bridge"],
         "arc_max": sizes.parse(body["arc_max"]) or 0,
         "images": [{"name": name, "storage": body["image_storage"], **{key: image[key] for key in ("file", "url", "checksum")}} for name, image in images.items() if image],

@@ -63,6 +63,7 @@ class Port:
     reach: tuple[str, ...]
     container: str = ""
     shared: bool = False
+    silent: bool = False
 
 
 @dataclass(frozen=True)

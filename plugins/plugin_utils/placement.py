@@ -95,7 +95,8 @@ def find_ports(site: Site, service: Service) -> dict[str, Port]:
                 site.problems.add("port-of-host-network", service.where.at("ports", name), f"container {container} shares the host's network and picks its port itself",
                                   "Change the application's own setting")
                 number = port["port"]
-            ports[name] = Port(service.name, name, number, number if not container else port["port"], port["protocol"], tuple(reach), container, shared)
+            silent = port["protocol"] == "udp" and name == "vpn" if port["silent"] is None else port["silent"]
+            ports[name] = Port(service.name, name, number, number if not container else port["port"], port["protocol"], tuple(reach), container, shared, silent)
     for name in changes:
         if name not in ports:
             site.problems.add("unknown-port", service.where.at("ports", name), f"{service.name} has no port of that name", suggest(name, ports))

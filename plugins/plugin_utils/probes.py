@@ -9,12 +9,12 @@ from . import addresses
 from .model import Host, Service, Site, Tree
 from .ports import metrics_port
 
-HARD_RESET = "38" + "0011223344556677" + "00" + "00000000"
-"""OpenVPN's first packet of a client (P_CONTROL_HARD_RESET_CLIENT_V2), to which a server without tls-auth answers."""
+ANSWERS = [200, 204, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405]
+"""Any of these shows that the application itself answers."""
 
 
 def build(site: Site, hosts: dict[str, Tree], nodes: dict[str, list[Tree]], routes: list[Tree], forwards: list[Tree]) -> list[Tree]:
-    found: list[Tree] = []
+    found = names(site, hosts, routes, forwards)  # first: a port that is asked by name is not asked again without
     for zone in ("lan", "edge", "vpn"):
         for askers in askers_of(site, zone):
             for name, plan in hosts.items():
@@ -23,8 +23,7 @@ def build(site: Site, hosts: dict[str, Tree], nodes: dict[str, list[Tree]], rout
             for name, rules in nodes.items():
                 found += from_rules(site, zone, askers, site.hosts[name], rules, six=True)
     found += through_router(site, hosts, forwards)
-    found += names(site, hosts, routes, forwards)
-    return unique(found)
+    return unique([one for one in found if not silent(site, one)])
 
 
 def askers_of(site: Site, zone: str) -> list[dict[int, str]]:
@@ -64,16 +63,16 @@ def conversation(site: Site, service: Service | None, rule: Tree) -> Tree:
     if service is None:
         known = {site.values["site_admin"]["ssh_port"]: {"speak": "ssh"}, 22: {"speak": "ssh"}}
         if rule["comment"] == "web interface":
-            return {"speak": "https", "path": "/", "status": list(range(200, 500))}
+            return {"speak": "https", "path": "/", "status": ANSWERS}
         return known.get(port, {"speak": "tcp"})
     if protocol == "udp":
-        return {"speak": "openvpn" if service.name == "openvpn" else "udp", "payload": HARD_RESET if service.name == "openvpn" else "00"}
+        return {"speak": "udp", "payload": "00"}
     name = next((one.name for one in service.ports.values() if one.number == port), "")
     declared = service.ports.get(name)
     if service.entry.provides() == "proxy":
         if port == 443:
             return {"speak": "tls", "server_name": first_name(site)}
-        return {"speak": "http", "path": "/", "status": list(range(200, 500))}
+        return {"speak": "http", "path": "/", "status": ANSWERS}
     if declared is not None and metrics_port(service) is declared and (service.route or {}).get("port") != name:
         return {"speak": "http", "path": service.spec["metrics"]["path"]}
     container = service.containers.get(declared.container) if declared else None
@@ -168,6 +167,24 @@ def unique(found: list[Tree]) -> list[Tree]:
         key = tuple(one[name] for name in ("zone", "address", "address6", "protocol", "port", "server_name"))
         kept.setdefault(key, one)
     return list(kept.values())
+
+
+def silent(site: Site, one: Tree) -> bool:
+    """VPN servers answer only to who holds a key: from outside such a port looks closed, open or not."""
+    service = site.services.get(one["service"])
+    return service is not None and any(port.silent and (port.protocol, port.number) == (one["protocol"], one["port"]) for port in service.ports.values())
+
+
+def unprobed(site: Site) -> list[Tree]:
+    """Ports that are open without answering strangers: said, never shown as proved."""
+    reason = "answers only to who holds a key"
+    return [
+        {"host": name, "service": service.name, "port": port.number, "protocol": port.protocol, "reason": reason}
+        for service in site.services.values()
+        for port in service.ports.values()
+        if port.silent
+        for name in service.hosts
+    ]
 
 
 def targets(site: Site) -> list[Tree]:

@@ -9,25 +9,37 @@ from .model import Site, Tree
 from .problems import suggest
 
 
+TOKEN_HELP = "the secret of the API token: pveum user token add <user> <token id>"
+
+
 def build(site: Site) -> list[Tree]:
     found: list[Tree] = []
     for service in site.services.values():
         for name, body in service.spec["secrets"].items():
             full = f"{service.name}.{name}"
             if body["ask"]:
-                found.append({"name": full, "ask": True, "help": body["help"]})
-                if full not in site.given_secrets:
-                    hint = f": {body['help']}" if body["help"] else ""
-                    site.problems.add("secret-missing", site.where("site_secrets", full), f"{service.name} needs a secret that only the owner has{hint}",
-                                      f"Add it, encrypted by ansible-vault: site_secrets: {{{full}: ...}}")
+                found.append(asked(site, service.name, full, body["help"]))
             else:
                 found.append({"name": full, "length": body["length"], "kind": body["kind"]})
+    for host in site.hosts.values():
+        if host.node is not None:
+            found.append(asked(site, f"the node {host.name}", f"{host.name}.api_token_secret", TOKEN_HELP))
     found += [{"name": f"ssh_host_key.{host.name}", "kind": "ssh_ed25519"} for host in site.hosts.values() if host.guest is not None]
     known = {one["name"] for one in found}
     for name in site.values["site_secrets"]:
         if name not in known:
             site.problems.add("unknown-secret", site.where("site_secrets", name), "no placed service has a secret of that name", suggest(name, known))
     return found
+
+
+def asked(site: Site, who: str, name: str, help_text: str) -> Tree:
+    """A secret that cannot be made up."""
+    if name not in site.given_secrets:
+        hint = f" ({help_text})" if help_text else ""
+        first, _, second = name.partition(".")
+        site.problems.add("secret-missing", site.where("site_secrets", name), f"{who} needs a secret that only the owner has{hint}",
+                          f"Add it, encrypted by ansible-vault: site_secrets: {{{first}: {{{second}: ...}}}}")
+    return {"name": name, "ask": True, "help": help_text}
 
 
 def known_hosts(site: Site) -> list[Tree]:
