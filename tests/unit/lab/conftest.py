@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: MIT
+"""The lab's programs are no part of the collection: put their folder on the path."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "lab"))
