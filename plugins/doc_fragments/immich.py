@@ -13,7 +13,8 @@ options:
     type: str
     default: http://127.0.0.1:2283
   api_key:
-    description: API key of an administrator. M(homelab.mediaserver.immich_setup) makes one with just the permissions needed.
+    description:
+      - API key of an administrator. M(homelab.mediaserver.immich_setup) makes one with just the permissions needed.
     type: str
   api_key_file:
     description: File, on the machine the module runs on, that holds the API key. Used where O(api_key) is not given.

@@ -41,8 +41,8 @@ attributes:
     support: full
 notes:
   - Runs on the machine where the application runs, or wherever O(url) is reached.
-  - An application that does not answer or is not set up yet is taken for a fresh one. In check mode all is then reported
-    as still to be done (the result has C(reachable=false)); otherwise the module fails.
+  - An application that does not answer or is not set up yet is taken for a fresh one. In check mode all is then
+    reported as still to be done (the result has C(reachable=false)); otherwise the module fails.
 author:
   - The homelab.mediaserver authors (@homelab)
 """

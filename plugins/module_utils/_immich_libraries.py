@@ -3,8 +3,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
 """What to do with Immich's external libraries: pure comparison, no requests.
 
-Paths and patterns are sets. Immich compares nothing itself: names are not unique, a request without a change still bumps
-a library, and one with nothing known in it is a 500; so only what differs is sent.
+Paths and patterns are sets. Immich compares nothing itself: names are not unique, a request without a change still
+bumps a library, and one with nothing known in it is a 500; so only what differs is sent.
 """
 
 from __future__ import annotations
@@ -113,9 +113,7 @@ def plan_libraries(
     return changes, before, after
 
 
-def compare(
-    option: dict[str, Any], owner: str, current: dict[str, Any] | None
-) -> tuple[Change | None, dict[str, Any]]:
+def compare(option: dict[str, Any], owner: str, current: dict[str, Any] | None) -> tuple[Change | None, dict[str, Any]]:
     wanted: dict[str, Any] = {}
     if option["paths"] is not None:
         wanted["paths"] = sorted({path_of(path) for path in option["paths"]})

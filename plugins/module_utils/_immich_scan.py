@@ -3,8 +3,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
 """Scan libraries and wait until what was found is imported.
 
-A library's `refreshedAt` says that the folders were walked, not that the files are in; and an empty queue may be the gap
-between two jobs. So both count, the queue twice in a row. The queue is shared by all libraries.
+A library's `refreshedAt` says that the folders were walked, not that the files are in; and an empty queue may be the
+gap between two jobs. So both count, the queue twice in a row. The queue is shared by all libraries.
 """
 
 from __future__ import annotations

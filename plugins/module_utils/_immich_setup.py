@@ -49,7 +49,9 @@ class Setup:
         self.login()
 
     def onboard(self) -> None:
-        self.immich.call("POST", "/system-metadata/admin-onboarding", "mark the welcome pages as seen", {"isOnboarded": True})
+        self.immich.call(
+            "POST", "/system-metadata/admin-onboarding", "mark the welcome pages as seen", {"isOnboarded": True}
+        )
 
     def onboard_user(self) -> None:
         self.immich.call("PUT", "/users/me/onboarding", "mark the user's welcome pages as seen", {"isOnboarded": True})
@@ -66,8 +68,9 @@ class Setup:
         body = {"name": self.key_name, "permissions": self.permissions}
         self.immich.call("PUT", f"/api-keys/{number}", f"update API key {self.key_name}", body)
 
-    def delete_key(self, number: str) -> None:
-        self.immich.call("DELETE", f"/api-keys/{number}", f"delete lost API key {self.key_name} {number}")
+    def deletion(self, number: str) -> Step:
+        to = f"delete lost API key {number}"
+        return Step(to, lambda: self.immich.call("DELETE", f"/api-keys/{number}", to))
 
 
 def identify(immich: Immich, key: str | None) -> str | None:
@@ -127,5 +130,5 @@ def plan(state: State, setup: Setup) -> Plan:
             if before["key"] != after["key"]:
                 steps.append(Step(f"update API key {setup.key_name}", lambda: setup.update_key(number)))
         for key in state.lost:
-            steps.append(Step(f"delete lost API key {key['id']}", lambda number=str(key["id"]): setup.delete_key(number)))  # type: ignore[misc]
+            steps.append(setup.deletion(str(key["id"])))
     return Plan(before=before, after=after, steps=tuple(steps))

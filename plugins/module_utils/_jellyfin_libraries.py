@@ -25,7 +25,9 @@ class Change:
 
     @property
     def title(self) -> str:
-        return f"{self.kind} {self.path} of library {self.library}" if self.path else f"{self.kind} library {self.library}"
+        return (
+            f"{self.kind} {self.path} of library {self.library}" if self.path else f"{self.kind} library {self.library}"
+        )
 
 
 def path_of(text: str) -> str:

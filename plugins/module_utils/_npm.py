@@ -28,12 +28,15 @@ CONNECTION: dict[str, Any] = {
 
 
 def error_text(body: bytes) -> str:
-    """`{"error": {"code": 400, "message": "..."}}`, with the debug lines nginx left where there are some."""
+    """`{"error": {"code": 400, "message": "..."}}`; an internal error has its reason in the lines of `debug.stack`."""
     try:
-        error = json.loads(body)["error"]
-        return str(error["message"])
+        answer = json.loads(body)
+        text = str(answer["error"]["message"])
     except (ValueError, KeyError, TypeError):
         return plain_error(body)
+    debug = answer.get("debug")
+    stack = debug.get("stack") if isinstance(debug, dict) else None
+    return "; ".join([text, *map(str, stack[:5])]) if isinstance(stack, list) else text
 
 
 class Npm(Client):

@@ -83,7 +83,8 @@ def find(option: dict[str, Any], existing: list[dict[str, Any]]) -> dict[str, An
         found = [
             entry
             for entry in existing
-            if entry["provider"] == "letsencrypt" and {name.lower() for name in entry.get("domain_names") or []} == domains
+            if entry["provider"] == "letsencrypt"
+            and {name.lower() for name in entry.get("domain_names") or []} == domains
         ]
         return found[-1] if found else None
     found = [entry for entry in existing if entry["provider"] == "other" and entry["nice_name"] == option["name"]]

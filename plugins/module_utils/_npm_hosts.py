@@ -73,7 +73,9 @@ def find_certificate(name: str, certificates: list[dict[str, Any]]) -> int:
     """Id of the certificate of that name. Let's Encrypt's are named by their domains, in whatever order."""
     wanted = {part.strip() for part in name.split(",")}
     found = [c for c in certificates if c["nice_name"] == name]
-    found = found or [c for c in certificates if set(c.get("domain_names") or []) == wanted and c["provider"] == "letsencrypt"]
+    found = found or [
+        c for c in certificates if set(c.get("domain_names") or []) == wanted and c["provider"] == "letsencrypt"
+    ]
     return only_one(found, "certificate", name)
 
 
@@ -81,7 +83,9 @@ def only_one(found: list[dict[str, Any]], kind: str, name: str) -> int:
     if len(found) == 1:
         return int(found[0]["id"])
     numbers = ", ".join(f"#{entry['id']}" for entry in found)
-    raise Failure(f"Unable to use {kind} {name}: " + (f"there are several of that name ({numbers})" if found else "not found"))
+    raise Failure(
+        f"Unable to use {kind} {name}: " + (f"there are several of that name ({numbers})" if found else "not found")
+    )
 
 
 def wanted_body(
@@ -136,7 +140,9 @@ def check_wanted(options: list[dict[str, Any]]) -> None:
             raise Failure("Unable to plan proxy hosts: one of them has no domain")
         for domain in {name.lower() for name in option["domains"]}:
             if domain in seen:
-                raise Failure(f"Unable to plan proxy host {option['domains'][0]}: {domain} is also one of {seen[domain]}'s")
+                raise Failure(
+                    f"Unable to plan proxy host {option['domains'][0]}: {domain} is also one of {seen[domain]}'s"
+                )
             seen[domain] = option["domains"][0]
 
 
@@ -147,8 +153,10 @@ def choose(body: dict[str, Any], free: list[dict[str, Any]]) -> dict[str, Any] |
     foreign = [host for host in found if owner(host) is None]
     if len(foreign) > 1:
         numbers = ", ".join(f"#{host['id']} ({host_name(host)})" for host in foreign)
-        raise Failure(f"Unable to plan proxy host {body['domain_names'][0]}: its domains are in several hosts: {numbers}")
-    return (foreign or found or [None])[0]
+        raise Failure(
+            f"Unable to plan proxy host {body['domain_names'][0]}: its domains are in several hosts: {numbers}"
+        )
+    return next(iter(foreign or found), None)
 
 
 def plan_hosts(
@@ -216,7 +224,9 @@ def strip_state(meta: dict[str, Any]) -> dict[str, Any]:
 
 def unserved(options: list[dict[str, Any]], existing: list[dict[str, Any]], only: list[str] | None) -> dict[str, str]:
     """Wanted hosts that nginx does not serve, with its complaint."""
-    names = {name.lower() for option in options if only is None or option["service"] in only for name in option["domains"]}
+    names = {
+        name.lower() for option in options if only is None or option["service"] in only for name in option["domains"]
+    }
     return {
         host_name(host): str((host.get("meta") or {}).get("nginx_err") or "nginx has not loaded it")
         for host in existing

@@ -74,7 +74,8 @@ def body_of(option: dict[str, Any], current: dict[str, Any] | None, always: bool
         "pass_auth": option["pass_auth"],
         "clients": clients(option["clients"]),
         "items": [
-            {"username": user["username"], "password": "" if user["username"] in known else user["password"]} for user in users
+            {"username": user["username"], "password": "" if user["username"] in known else user["password"]}
+            for user in users
         ],
     }
 

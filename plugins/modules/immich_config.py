@@ -10,7 +10,8 @@ module: immich_config
 short_description: Manage Immich's system configuration
 version_added: 0.1.0
 description:
-  - Lays the given keys over Immich's system configuration and leaves all others as they are. Lists are replaced as a whole.
+  - Lays the given keys over Immich's system configuration and leaves all others as they are.
+  - Lists are replaced as a whole.
   - A key that Immich does not know is an error that names similar ones. Immich itself would drop it without a word.
   - Needs the permissions C(systemConfig.read) and C(systemConfig.update).
 extends_documentation_fragment:
@@ -52,7 +53,6 @@ steps:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
 from ansible_collections.homelab.mediaserver.plugins.module_utils._http import (
     NotReady,

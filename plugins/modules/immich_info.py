@@ -11,8 +11,8 @@ short_description: Ask Immich what it has
 version_added: 0.1.0
 description:
   - Returns version, features, users and external libraries of Immich. It changes nothing.
-  - Needs the permissions C(adminUser.read) and C(library.read), and C(library.statistics) for O(statistics=true). Without
-    a key, only what Immich tells everybody is returned.
+  - Needs the permissions C(adminUser.read) and C(library.read), and C(library.statistics) for O(statistics=true).
+  - Without a key, only what Immich tells everybody is returned.
 extends_documentation_fragment:
   - homelab.mediaserver.immich
 options:
@@ -66,7 +66,6 @@ libraries:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
 from ansible_collections.homelab.mediaserver.plugins.module_utils._http import NotReady
 from ansible_collections.homelab.mediaserver.plugins.module_utils._immich import CONNECTION, Immich

@@ -12,8 +12,8 @@ version_added: 0.1.0
 description:
   - Makes the whole list of external libraries so, in one call. A library is found by its name and its owner.
   - Libraries that are not listed stay, unless O(purge=true). The files of a library are never touched.
-  - Needs the permissions C(library.read), C(library.create), C(library.update), C(library.delete), C(adminUser.read) and,
-    to wait for a scan, C(queue.read) (before Immich 2.4 C(job.read)).
+  - Needs the permissions C(library.read), C(library.create), C(library.update), C(library.delete), C(adminUser.read)
+    and, to wait for a scan, C(queue.read) (before Immich 2.4 C(job.read)).
 extends_documentation_fragment:
   - homelab.mediaserver.immich
 options:
@@ -102,7 +102,6 @@ steps:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
 from ansible_collections.homelab.mediaserver.plugins.module_utils._http import HttpFailure, NotReady, later
 from ansible_collections.homelab.mediaserver.plugins.module_utils._immich import CONNECTION, Immich
@@ -135,6 +134,9 @@ class Writer:
     def __init__(self, immich: Immich) -> None:
         self.immich = immich
         self.numbers: dict[tuple[str, str], str] = {}
+
+    def step(self, change: Change) -> Step:
+        return Step(change.title, lambda: self.apply(change))
 
     def apply(self, change: Change) -> None:
         if change.kind == "create":
@@ -194,12 +196,16 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     writer.numbers = {(lib["name"], emails.get(lib["ownerId"], "")): lib["id"] for lib in existing}
     scan = Scan(immich, params["scan_timeout"], module.warn)
     scans = to_scan(params, changes)
-    steps = [Step(change.title, lambda change=change: writer.apply(change)) for change in changes]
+    steps = [writer.step(change) for change in changes]
     steps += scan_steps(scan, writer, scans, params["scan_timeout"] > 0)
 
     def read_back() -> dict[str, Any]:
-        listed = [(option["name"], option["owner"].lower()) for option in params["libraries"] if option["state"] == "present"]
-        result: dict[str, Any] = {"libraries": {f"{name} of {owner}": writer.numbers[name, owner] for name, owner in listed}}
+        listed = [
+            (option["name"], option["owner"].lower()) for option in params["libraries"] if option["state"] == "present"
+        ]
+        result: dict[str, Any] = {
+            "libraries": {f"{name} of {owner}": writer.numbers[name, owner] for name, owner in listed}
+        }
         return {**result, "scan_complete": scan.complete} if scans else result
 
     result = _reconcile.run(module, Plan(before=before, after=after, steps=tuple(steps)), read_back)

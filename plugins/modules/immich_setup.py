@@ -10,8 +10,8 @@ module: immich_setup
 short_description: Give Immich its first administrator and this collection an API key
 version_added: 0.1.0
 description:
-  - Creates the first administrator of a fresh Immich, marks its welcome pages as seen and proves the login. Where there is
-    an administrator already, only the login is proved. Nothing is reset.
+  - Creates the first administrator of a fresh Immich, marks its welcome pages as seen and proves the login.
+  - Where there is an administrator already, only the login is proved. Nothing is reset.
   - With O(key_name) it also makes an API key with no more permissions than needed. Immich tells a key once only, so the
     caller must store it. A key that was lost, because it was not stored, is replaced and removed.
 extends_documentation_fragment:
@@ -39,7 +39,8 @@ options:
   api_key:
     description: The key as the caller stored it before.
   api_key_file:
-    description: File in which the caller stored the key before. It is only read; a missing file means there is no key yet.
+    description:
+      - File in which the caller stored the key before. It is only read; a missing file means there is no key yet.
 """
 
 EXAMPLES = r"""
@@ -88,7 +89,6 @@ steps:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
 from ansible_collections.homelab.mediaserver.plugins.module_utils._http import NotReady, later
 from ansible_collections.homelab.mediaserver.plugins.module_utils._immich import CONNECTION, Immich

@@ -52,7 +52,8 @@ options:
   update_password:
     description:
       - Immich never tells passwords, so a changed one cannot be seen.
-      - With V(on_create) a password is set for new users only. With V(always) it is set each time, which is always a change.
+      - With V(on_create) a password is set for new users only.
+      - With V(always) it is set each time, which is always a change.
     type: str
     choices: [always, on_create]
     default: on_create
@@ -89,7 +90,6 @@ steps:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
 from ansible_collections.homelab.mediaserver.plugins.module_utils._http import NotReady, later
 from ansible_collections.homelab.mediaserver.plugins.module_utils._immich import CONNECTION, Immich
@@ -124,7 +124,9 @@ def step(immich: Immich, change: Change, force: bool) -> Step:
         elif change.kind == "restore":
             immich.call("POST", f"{PATH}/{change.number}/restore", to, {})
         elif change.kind == "delete":
-            immich.call("DELETE", f"{PATH}/{change.number}", to, {"force": True} if force else {})  # version 3 wants a body
+            immich.call(
+                "DELETE", f"{PATH}/{change.number}", to, {"force": True} if force else {}
+            )  # version 3 wants a body
         else:
             immich.call("PUT", f"{PATH}/{change.number}", to, change.body)
 

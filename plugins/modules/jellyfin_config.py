@@ -65,7 +65,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
 from ansible_collections.homelab.mediaserver.plugins.module_utils._http import (
     HttpFailure,
@@ -105,7 +104,9 @@ def differences(wanted: dict[str, Any], current: dict[str, Any]) -> dict[str, An
 def restart_needed(jellyfin: Jellyfin, system: dict[str, Any]) -> bool:
     if jellyfin.object("/System/Info", "ask Jellyfin whether it needs a restart").get("HasPendingRestart"):
         return True
-    return bool(system.get("EnableMetrics")) and jellyfin.send("GET", "/metrics", "read Jellyfin's metrics").status != 200
+    return (
+        bool(system.get("EnableMetrics")) and jellyfin.send("GET", "/metrics", "read Jellyfin's metrics").status != 200
+    )
 
 
 def settled(asks: Callable[[], bool]) -> None:
@@ -126,7 +127,9 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         jellyfin.open()
     except NotReady as failure:
         return _reconcile.run(module, later(failure, "configure Jellyfin", wanted))
-    current = {section: jellyfin.object(SECTIONS[section], f"read Jellyfin's {section} configuration") for section in wanted}
+    current = {
+        section: jellyfin.object(SECTIONS[section], f"read Jellyfin's {section} configuration") for section in wanted
+    }
     changed = differences(wanted, current)
     pending = restart_needed(jellyfin, wanted.get("system", {}))
 

@@ -76,7 +76,6 @@ steps:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
 from ansible_collections.homelab.mediaserver.plugins.module_utils._http import HttpFailure, NotReady, later, strong
 from ansible_collections.homelab.mediaserver.plugins.module_utils._jellyfin import CONNECTION, Jellyfin

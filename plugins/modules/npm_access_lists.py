@@ -32,7 +32,8 @@ options:
         choices: [present, absent]
         default: present
       satisfy_any:
-        description: Whether either an allowed address or a login is enough. Otherwise both are needed where both are given.
+        description:
+          - Whether either an allowed address or a login is enough. Otherwise both are needed where both are given.
         type: bool
         default: false
       pass_auth:
@@ -109,7 +110,6 @@ steps:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
 from ansible_collections.homelab.mediaserver.plugins.module_utils._http import NotReady, later
 from ansible_collections.homelab.mediaserver.plugins.module_utils._npm import CONNECTION, Npm

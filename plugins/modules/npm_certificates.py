@@ -89,7 +89,6 @@ steps:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
 from ansible_collections.homelab.mediaserver.plugins.module_utils._http import NotReady, later
 from ansible_collections.homelab.mediaserver.plugins.module_utils._npm import CONNECTION, Npm
@@ -156,6 +155,14 @@ class Writer:
             self.upload(int(answer["id"]), option, to)
         else:
             self.upload(change.number, option, to)
+            self.reload(change.number, to)
+
+    def reload(self, number: int, to: str) -> None:
+        """An upload only writes the files; nginx reads them when a host is written, even one without a change."""
+        hosts = self.npm.objects("/nginx/proxy-hosts", to)
+        using = [host for host in hosts if host.get("certificate_id") == number and host.get("enabled")]
+        if using:
+            self.npm.call("PUT", f"/nginx/proxy-hosts/{using[0]['id']}", to, {"certificate_id": number})
 
     def upload(self, number: int, option: dict[str, Any], to: str) -> None:
         files = {"certificate": option["certificate"], "certificate_key": option["key"]}

@@ -12,9 +12,10 @@ version_added: 0.1.0
 description:
   - Makes the whole list of proxy hosts so, in one call.
   - A host is found by its domain names. Hosts written by this module carry a mark in their C(meta); those that are no
-    longer listed are removed. Hosts made by hand are not touched, unless one of their domains is listed (the host is then
-    taken over) or O(purge=true).
-  - Fails, naming host and reason, when nginx does not serve a listed host. Nginx Proxy Manager itself answers success then.
+    longer listed are removed. Hosts made by hand are not touched, unless one of their domains is listed (the host is
+    then taken over) or O(purge=true).
+  - Fails, naming host and reason, when nginx does not serve a listed host. Nginx Proxy Manager itself answers success
+    then.
 extends_documentation_fragment:
   - homelab.mediaserver.npm
 options:
@@ -156,7 +157,6 @@ steps:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
 from ansible_collections.homelab.mediaserver.plugins.module_utils._http import NotReady, later
 from ansible_collections.homelab.mediaserver.plugins.module_utils._npm import CONNECTION, Npm
@@ -212,9 +212,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     needs = {key for option in params["hosts"] for key in ("certificate", "access_list") if option[key]}
     certificates = npm.objects("/nginx/certificates", "list certificates") if "certificate" in needs else []
     lists = npm.objects("/nginx/access-lists", "list access lists") if "access_list" in needs else []
-    changes, before, after = plan_hosts(
-        params["hosts"], existing, certificates, lists, params["only"], params["purge"]
-    )
+    changes, before, after = plan_hosts(params["hosts"], existing, certificates, lists, params["only"], params["purge"])
     plan = Plan(before=before, after=after, steps=tuple(step(npm, change) for change in changes))
 
     def read_back() -> dict[str, Any]:

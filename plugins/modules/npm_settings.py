@@ -47,7 +47,6 @@ steps:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
 from ansible_collections.homelab.mediaserver.plugins.module_utils._http import NotReady, later
 from ansible_collections.homelab.mediaserver.plugins.module_utils._npm import CONNECTION, Npm
@@ -74,7 +73,9 @@ def canonical(setting: dict[str, Any]) -> dict[str, Any]:
 
 
 def wanted(params: dict[str, Any]) -> dict[str, Any]:
-    return canonical({"value": params["default_site"], "meta": {"redirect": params["redirect_url"], "html": params["html"]}})
+    return canonical(
+        {"value": params["default_site"], "meta": {"redirect": params["redirect_url"], "html": params["html"]}}
+    )
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:

@@ -54,7 +54,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
 from ansible_collections.homelab.mediaserver.plugins.module_utils._http import NotReady, later, strong
 from ansible_collections.homelab.mediaserver.plugins.module_utils._npm import CONNECTION, Npm

@@ -15,7 +15,6 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _http
 from ansible_collections.homelab.mediaserver.plugins.module_utils._http import Request, Response
 
@@ -116,7 +115,12 @@ class Result(dict[str, Any]):
 
 
 def run_module(
-    module: ModuleType, fake: HttpFake, arguments: dict[str, Any], *, check: bool = False, monkeypatch: pytest.MonkeyPatch
+    module: ModuleType,
+    fake: HttpFake,
+    arguments: dict[str, Any],
+    *,
+    check: bool = False,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Result:
     """Run ``module`` as Ansible would, with ``fake`` for the network. In check mode a write raises."""
     monkeypatch.setattr(_http, "transport", fake)
@@ -125,7 +129,13 @@ def run_module(
     fake.writes.clear()
     output = io.StringIO()
     with (
-        patch_module_args({**{k: v for k, v in arguments.items() if v is not None}, "_ansible_check_mode": check, "_ansible_diff": True}),
+        patch_module_args(
+            {
+                **{k: v for k, v in arguments.items() if v is not None},
+                "_ansible_check_mode": check,
+                "_ansible_diff": True,
+            }
+        ),
         contextlib.redirect_stdout(output),
         pytest.raises(SystemExit),
     ):

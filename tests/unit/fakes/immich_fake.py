@@ -18,7 +18,11 @@ CONFIG: dict[str, Any] = {
     "server": {"externalDomain": "", "loginPageMessage": ""},
 }
 SECTION_OF_3 = {"integrityChecks": {"missingFiles": {"enabled": True}}}
-DEFAULT_EXCLUSIONS = {1: ["**/@eaDir/**", "**/._*"], 2: ["**/@eaDir/**", "**/._*", "**/.stfolder/**"], 3: ["**/@eaDir/**"]}
+DEFAULT_EXCLUSIONS = {
+    1: ["**/@eaDir/**", "**/._*"],
+    2: ["**/@eaDir/**", "**/._*", "**/.stfolder/**"],
+    3: ["**/@eaDir/**"],
+}
 
 
 def uuid(number: int) -> str:
@@ -60,7 +64,11 @@ class ImmichFake(HttpFake):
             ("POST", "/system-metadata/admin-onboarding", self.onboard),
             ("PUT", "/users/me/onboarding", self.onboard_user),
             ("GET", "/api-keys/me", self.my_key),
-            ("GET", "/api-keys", lambda **_: [self.shown(key) for key in reversed(self.keys) if key["user"] == self.me["id"]]),
+            (
+                "GET",
+                "/api-keys",
+                lambda **_: [self.shown(key) for key in reversed(self.keys) if key["user"] == self.me["id"]],
+            ),
             ("POST", "/api-keys", self.create_key),
             ("PUT", "/api-keys" + one, self.update_key),
             ("DELETE", "/api-keys" + one, self.delete_key),
@@ -74,7 +82,11 @@ class ImmichFake(HttpFake):
             ("PUT", "/libraries" + one, self.update_library),
             ("DELETE", "/libraries" + one, self.delete_library),
             ("GET", "/libraries" + one, lambda number, **_: self.library(number)),
-            ("GET", "/libraries" + one + "/statistics", lambda *_, **__: {"photos": 1, "videos": 0, "total": 1, "usage": 9}),
+            (
+                "GET",
+                "/libraries" + one + "/statistics",
+                lambda *_, **__: {"photos": 1, "videos": 0, "total": 1, "usage": 9},
+            ),
             ("POST", "/libraries" + one + "/scan", self.scan),
             ("GET", "/jobs", self.jobs),
             ("GET", "/system-config", lambda **_: self.config),
@@ -129,7 +141,13 @@ class ImmichFake(HttpFake):
         scope = next((name for start, name in self.SCOPES.items() if path.startswith(start)), None)
         if scope is None or self.key is None:
             return
-        action = "update" if path.endswith("/scan") else "statistics" if path.endswith("/statistics") else self.ACTIONS[method]
+        action = (
+            "update"
+            if path.endswith("/scan")
+            else "statistics"
+            if path.endswith("/statistics")
+            else self.ACTIONS[method]
+        )
         if not {"all", f"{scope}.{action}"} & set(self.key["permissions"]):
             raise self.refuse(403, f"Missing required permission: {scope}.{action}")
 
@@ -149,7 +167,13 @@ class ImmichFake(HttpFake):
         return user
 
     def add_key(self, name: str, permissions: list[str], secret: str) -> dict[str, Any]:
-        key = {"id": self.number(), "name": name, "permissions": permissions, "secret": secret, "user": self.users[0]["id"]}
+        key = {
+            "id": self.number(),
+            "name": name,
+            "permissions": permissions,
+            "secret": secret,
+            "user": self.users[0]["id"],
+        }
         self.keys.append(key)
         return key
 
@@ -327,7 +351,9 @@ class ImmichFake(HttpFake):
         return {"name": "library", "isPaused": self.queue_paused, "statistics": self.poll()}
 
     def jobs(self, **_: Any) -> Any:
-        return {"library": {"queueStatus": {"isActive": False, "isPaused": self.queue_paused}, "jobCounts": self.poll()}}
+        return {
+            "library": {"queueStatus": {"isActive": False, "isPaused": self.queue_paused}, "jobCounts": self.poll()}
+        }
 
     def put_config(self, *, body: Any, **_: Any) -> Any:
         if self.config_file:

@@ -45,7 +45,11 @@ class JellyfinFake(HttpFake):
             ("POST", "/Startup/RemoteAccess", lambda **_: self.page("RemoteAccess")),
             ("POST", "/Startup/Complete", self.complete),
             ("POST", "/Users/AuthenticateByName", self.login),
-            ("GET", "/Auth/Keys", lambda **_: {"Items": [{"AppName": n, "AccessToken": t} for n, t in self.keys.items()]}),
+            (
+                "GET",
+                "/Auth/Keys",
+                lambda **_: {"Items": [{"AppName": n, "AccessToken": t} for n, t in self.keys.items()]},
+            ),
             ("POST", "/Auth/Keys", self.create_key),
             ("GET", "/Library/VirtualFolders", lambda **_: list(self.libraries.values())),
             ("POST", "/Library/VirtualFolders", self.create_library),
@@ -73,7 +77,9 @@ class JellyfinFake(HttpFake):
             return
         if path.startswith("/Startup") and not self.completed:
             return
-        if not any(f'Token="{token}"' in self.headers.get("authorization", "") for token in ("t0ken", *self.keys.values())):
+        if not any(
+            f'Token="{token}"' in self.headers.get("authorization", "") for token in ("t0ken", *self.keys.values())
+        ):
             raise Answer(401, b"")
 
     def page(self, name: str) -> Any:
@@ -175,7 +181,13 @@ class JellyfinFake(HttpFake):
     def set_configuration(self, name: str | None, *, body: Any, **_: Any) -> Any:
         former = CONFIGURATION[name or "system"]
         if isinstance(body.get("EncodingThreadCount", 0), str):
-            raise Answer(400, {"title": "One or more validation errors occurred.", "errors": {"$.EncodingThreadCount": ["not a number"]}})
+            raise Answer(
+                400,
+                {
+                    "title": "One or more validation errors occurred.",
+                    "errors": {"$.EncodingThreadCount": ["not a number"]},
+                },
+            )
         self.configuration[name or "system"] = {key: body.get(key) for key in former}  # not sent = reset
         return 204, None
 

@@ -30,7 +30,9 @@ class NpmFake(HttpFake):
         self.hosts: dict[int, dict[str, Any]] = {}
         self.lists: dict[int, dict[str, Any]] = {}
         self.certificates: dict[int, dict[str, Any]] = {}
-        self.settings: dict[str, dict[str, Any]] = {"default-site": {"id": "default-site", "value": "congratulations", "meta": {}}}
+        self.settings: dict[str, dict[str, Any]] = {
+            "default-site": {"id": "default-site", "value": "congratulations", "meta": {}}
+        }
         self.nginx_broken = False
         self.shows_certificates = True
         self.next_id = 1
@@ -127,7 +129,7 @@ class NpmFake(HttpFake):
         host["meta"] = {
             **host["meta"],
             "nginx_online": not bad,
-            "nginx_err": 'unknown directive "broken" in /data/nginx/proxy_host/%d.conf:7' % host["id"] if bad else None,
+            "nginx_err": f'unknown directive "broken" in /data/nginx/proxy_host/{host["id"]}.conf:7' if bad else None,
         }
 
     def create_host(self, *, body: Any, **_: Any) -> Any:
@@ -163,7 +165,8 @@ class NpmFake(HttpFake):
             item["proxy_host_count"] = count
             if "items" in query.get("expand", ""):
                 item["items"] = [
-                    {"username": user["username"], "password": "", "hint": user["password"][0] + "*"} for user in entry["items"]
+                    {"username": user["username"], "password": "", "hint": user["password"][0] + "*"}
+                    for user in entry["items"]
                 ]
             if "clients" in query.get("expand", ""):
                 item["clients"] = entry["clients"]
@@ -203,7 +206,7 @@ class NpmFake(HttpFake):
     def show_certificates(self, **_: Any) -> Any:
         if self.shows_certificates:
             return list(self.certificates.values())
-        return [{**c, "meta": {key: True for key in c["meta"]}} for c in self.certificates.values()]
+        return [{**c, "meta": dict.fromkeys(c["meta"], True)} for c in self.certificates.values()]
 
     def create_certificate(self, *, body: Any, **_: Any) -> Any:
         if set(body) - {"provider", "nice_name", "domain_names", "meta"}:
@@ -211,7 +214,8 @@ class NpmFake(HttpFake):
         entry = {"domain_names": [], "expires_on": "2026-11-21 00:00:00", "meta": {}, **body, "id": self.new_id()}
         if body["provider"] == "letsencrypt":
             if any(name.endswith(".invalid") for name in body["domain_names"]):
-                raise self.refuse(500, "Some challenges have failed.")
+                stack = {"stack": ["CommandError: Some challenges have failed.", "Ask for help"], "previous": None}
+                raise Answer(500, {**self.error(500, "Internal Error"), "debug": stack})
             entry["nice_name"] = ", ".join(body["domain_names"])
             entry["expires_on"] = "2099-01-01 00:00:00"
         self.certificates[entry["id"]] = entry

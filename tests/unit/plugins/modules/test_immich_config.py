@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ansible_collections.homelab.mediaserver.plugins.modules import immich_config
 from ansible_collections.homelab.mediaserver.tests.unit.fakes.http_fake import run_module
 from ansible_collections.homelab.mediaserver.tests.unit.fakes.immich_fake import ImmichFake
@@ -54,7 +53,10 @@ def test_unknown_keys_are_all_named(run, fake):
 
 @pytest.mark.parametrize("option", ["config", "secret_config"])
 def test_secrets_are_set_and_never_shown(run, fake, option):
-    wanted = {"oauth": {"clientSecret": "hush hush"}, "notifications": {"smtp": {"transport": {"password": "psst psst"}}}}
+    wanted = {
+        "oauth": {"clientSecret": "hush hush"},
+        "notifications": {"smtp": {"transport": {"password": "psst psst"}}},
+    }
     result = run(fake, **{option: wanted})
     assert result["changed"]
     assert "hush hush" not in str(result)
@@ -67,7 +69,10 @@ def test_configuration_file(run, fake):
     run(fake, config=WANTED)
     fake.config_file = True
     assert not run(fake, config=WANTED)["changed"], "nothing to change is fine"
-    assert "(library): it takes its configuration from a file" in run(fake, config={"library": {"watch": {"enabled": True}}})["msg"]
+    assert (
+        "(library): it takes its configuration from a file"
+        in run(fake, config={"library": {"watch": {"enabled": True}}})["msg"]
+    )
 
 
 def test_refused_value(run, fake):
@@ -90,7 +95,11 @@ def test_fresh_machine_in_check_mode(run):
 
 @pytest.mark.parametrize(
     ("answer", "text"),
-    [(TimeoutError(), "no answer"), ((200, []), "expected an object"), ((500, {"message": "Failed to get"}), "Failed to get")],
+    [
+        (TimeoutError(), "no answer"),
+        ((200, []), "expected an object"),
+        ((500, {"message": "Failed to get"}), "Failed to get"),
+    ],
 )
 def test_bad_answers(run, fake, answer, text):
     fake.broken["GET /system-config"] = answer

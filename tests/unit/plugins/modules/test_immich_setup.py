@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ansible_collections.homelab.mediaserver.plugins.modules import immich_setup
 from ansible_collections.homelab.mediaserver.tests.unit.fakes.http_fake import no_sleep, run_module
 from ansible_collections.homelab.mediaserver.tests.unit.fakes.immich_fake import ImmichFake

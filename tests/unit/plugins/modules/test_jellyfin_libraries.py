@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _jellyfin_libraries
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 from ansible_collections.homelab.mediaserver.plugins.modules import jellyfin_libraries
@@ -120,7 +119,11 @@ def test_fresh_machine_in_check_mode(run):
 
 @pytest.mark.parametrize(
     ("answer", "text"),
-    [((200, {}), "expected a list of objects"), ((500, b"boom"), "list libraries: boom"), (TimeoutError(), "no answer")],
+    [
+        ((200, {}), "expected a list of objects"),
+        ((500, b"boom"), "list libraries: boom"),
+        (TimeoutError(), "no answer"),
+    ],
 )
 def test_bad_answers(run, fake, answer, text):
     fake.broken["GET /Library/VirtualFolders"] = answer

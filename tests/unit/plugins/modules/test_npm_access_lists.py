@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _npm_lists
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 from ansible_collections.homelab.mediaserver.plugins.modules import npm_access_lists
@@ -60,7 +59,10 @@ def test_passwords_of_known_users_stay(run, fake):
     run(fake, FAMILY)
     both = {"name": "family", "users": [{"username": "ann", "password": "new"}, {"username": "bob", "password": "b"}]}
     run(fake, both)
-    assert fake.lists[1]["items"] == [{"username": "ann", "password": "s3cret one"}, {"username": "bob", "password": "b"}]
+    assert fake.lists[1]["items"] == [
+        {"username": "ann", "password": "s3cret one"},
+        {"username": "bob", "password": "b"},
+    ]
     assert not run(fake, both)["changed"]
     assert run(fake, both, update_password="always")["changed"]
     assert fake.lists[1]["items"][0]["password"] == "new"
@@ -74,7 +76,9 @@ def test_purge_by_prefix(run, fake):
 
 def test_a_list_in_use_is_never_deleted(run, fake):
     run(fake, HOME)
-    host = fake.add_host(domain_names=["a.org"], forward_scheme="http", forward_host="x", forward_port=1, access_list_id=1)
+    host = fake.add_host(
+        domain_names=["a.org"], forward_scheme="http", forward_host="x", forward_port=1, access_list_id=1
+    )
     for arguments in (({"name": "home", "state": "absent"},), ()):
         result = run(fake, *arguments, purge_prefix="ho")
         assert "1 proxy host(s) use it" in result["msg"]

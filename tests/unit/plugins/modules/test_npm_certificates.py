@@ -4,16 +4,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _npm_certificates
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 from ansible_collections.homelab.mediaserver.plugins.modules import npm_certificates
 from ansible_collections.homelab.mediaserver.tests.unit.fakes.http_fake import run_module
 from ansible_collections.homelab.mediaserver.tests.unit.fakes.npm_fake import NpmFake
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 LOGIN = {"email": "admin@example.org", "password": "correct horse"}
 EXPIRES = datetime(2036, 11, 18, 8, tzinfo=UTC)
@@ -84,6 +83,18 @@ def test_upload_check_create_again_replace_absent(run, fake, shown):
     assert not run(fake, gone)["changed"]
 
 
+def test_replaced_certificate_is_loaded(run, fake):
+    run(fake, {"name": "home", **certificate()})
+    host = fake.add_host(
+        domain_names=["a.org"], forward_scheme="http", forward_host="x", forward_port=1, certificate_id=1
+    )
+    stamp = host["modified_on"]
+    run(fake, {"name": "home", **certificate(EXPIRES + timedelta(days=300))})
+    assert fake.writes == ["POST /nginx/certificates/1/upload", f"PUT /nginx/proxy-hosts/{host['id']}"]
+    assert host["modified_on"] > stamp
+    assert host["certificate_id"] == 1
+
+
 def test_killed_between_create_and_upload_converges(run, fake):
     home = {"name": "home", **certificate()}
     fake.broken["POST /nginx/certificates/1/upload"] = OSError("killed")
@@ -123,7 +134,10 @@ def test_lets_encrypt_by_dns(run, fake):
 
 def test_lets_encrypt_refuses(run, fake):
     result = run(fake, {"domains": ["media.invalid"]})
-    assert result["msg"] == "Unable to request certificate media.invalid: Some challenges have failed. (HTTP 500)"
+    assert result["msg"] == (
+        "Unable to request certificate media.invalid: "
+        "Internal Error; CommandError: Some challenges have failed.; Ask for help (HTTP 500)"
+    )
 
 
 def test_wrong_key(run, fake):

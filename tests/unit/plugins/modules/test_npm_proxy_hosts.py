@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _npm_hosts
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 from ansible_collections.homelab.mediaserver.plugins.modules import npm_proxy_hosts
@@ -158,7 +157,9 @@ def test_disabled_host_need_not_be_served(run, fake):
 def test_domain_held_by_something_else(run, fake):
     fake.broken["POST /nginx/proxy-hosts"] = (400, fake.error(400, "media.example.org is already in use"))
     result = run(fake, MEDIA)
-    assert result["msg"] == "Unable to create proxy host media.example.org: media.example.org is already in use (HTTP 400)"
+    assert (
+        result["msg"] == "Unable to create proxy host media.example.org: media.example.org is already in use (HTTP 400)"
+    )
     assert result["failure"]["step"] == "create proxy host media.example.org"
 
 
@@ -227,7 +228,10 @@ def existing(number, *domains, mark=None):
     [
         ([], [("create", 0)]),
         ([existing(1, "MEDIA.example.org")], [("update", 1)]),
-        ([existing(1, "media.example.org", mark="a"), existing(2, "m.example.org", mark="b")], [("delete", 2), ("update", 1)]),
+        (
+            [existing(1, "media.example.org", mark="a"), existing(2, "m.example.org", mark="b")],
+            [("delete", 2), ("update", 1)],
+        ),
         ([existing(1, "media.example.org", mark="a"), existing(2, "m.example.org")], [("delete", 1), ("update", 2)]),
     ],
 )
@@ -239,8 +243,10 @@ def test_which_host_becomes_which(hosts, changes):
 
 def test_two_foreign_hosts_share_the_wanted_domains():
     hosts = [existing(1, "media.example.org"), existing(2, "m.example.org")]
-    with pytest.raises(Failure, match="in several hosts: #1 .*#2"):
-        _npm_hosts.plan_hosts([{**MEDIA, "domains": ["media.example.org", "m.example.org"]}], hosts, [], [], None, False)
+    with pytest.raises(Failure, match=r"in several hosts: #1 .*#2"):
+        _npm_hosts.plan_hosts(
+            [{**MEDIA, "domains": ["media.example.org", "m.example.org"]}], hosts, [], [], None, False
+        )
 
 
 def test_certificate_names():

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ansible_collections.homelab.mediaserver.plugins.modules import npm_settings
 from ansible_collections.homelab.mediaserver.tests.unit.fakes.http_fake import run_module
 from ansible_collections.homelab.mediaserver.tests.unit.fakes.npm_fake import NpmFake

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 from ansible_collections.homelab.mediaserver.plugins.modules import npm_setup
 from ansible_collections.homelab.mediaserver.tests.unit.fakes.http_fake import no_sleep, run_module
