@@ -15,6 +15,14 @@ import re
 import sys
 from pathlib import Path
 
+ABSENT = {"LoadState": "not-found", "ActiveState": "inactive", "UnitFileState": ""}
+NEW = {"LoadState": "loaded", "ActiveState": "inactive", "UnitFileState": "disabled"}
+AFTER = {
+    "enable": {"UnitFileState": "enabled"},
+    "start": {"ActiveState": "active"},
+    "stop": {"ActiveState": "inactive"},
+}
+
 
 def fail(text: str, code: int = 1) -> None:
     sys.stderr.write(text + "\n")
@@ -34,7 +42,9 @@ def write(state: dict, what: str) -> None:
 def ps(state: dict, argv: list[str]) -> None:
     labels = re.findall(r'\.Label "([^"]+)"', option(argv, "--format"))
     for one in state["containers"]:
-        print(json.dumps([one["name"], one["state"], one["status"], *(one["labels"].get(label, "") for label in labels)]))
+        print(
+            json.dumps([one["name"], one["state"], one["status"], *(one["labels"].get(label, "") for label in labels)])
+        )
 
 
 def network(state: dict, argv: list[str]) -> None:
@@ -102,16 +112,12 @@ def start(state: dict, name: str, directory: str, behave: str) -> None:
 def systemctl(state: dict, argv: list[str]) -> None:
     argv = [word for word in argv if word != "--quiet"]
     if argv[0] == "show":
-        blocks = []
-        for name in argv[argv.index("--") + 1 :]:
-            unit = state["units"].get(name, {"LoadState": "not-found", "ActiveState": "inactive", "UnitFileState": ""})
-            blocks.append("".join(f"{key}={value}\n" for key, value in {"Id": name, "NeedDaemonReload": "no", **unit}.items()))
-        print("\n".join(blocks), end="")
+        shown = [{"Id": name, "NeedDaemonReload": "no", **state["units"].get(name, ABSENT)} for name in argv[3:]]
+        print("\n".join("".join(f"{key}={value}\n" for key, value in unit.items()) for unit in shown), end="")
         return
     write(state, f"systemctl {' '.join(argv)}")
     for name in argv[1:]:
-        unit = state["units"].setdefault(name, {"LoadState": "loaded", "ActiveState": "inactive", "UnitFileState": "disabled"})
-        unit.update({"enable": {"UnitFileState": "enabled"}, "start": {"ActiveState": "active"}, "stop": {"ActiveState": "inactive"}}.get(argv[0], {}))
+        state["units"].setdefault(name, dict(NEW)).update(AFTER.get(argv[0], {}))
 
 
 def logs(state: dict, argv: list[str]) -> None:

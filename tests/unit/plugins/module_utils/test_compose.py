@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _compose
 from ansible_collections.homelab.mediaserver.plugins.module_utils._compose import (
     Container,
@@ -21,7 +20,9 @@ def container(project="a", service="main", state="running", status="Up 2 hours (
 
 
 def project(name="a", **more):
-    return Project(name, f"{ROOT}/{name}", **{"digest": "d1", "containers": ("main",), "unit": f"{name}.service", **more})
+    return Project(
+        name, f"{ROOT}/{name}", **{"digest": "d1", "containers": ("main",), "unit": f"{name}.service", **more}
+    )
 
 
 def host(*containers, **more):
@@ -107,7 +108,9 @@ def test_networks():
     same = host(container(), networks={"mediaserver-mon": "10.1.0.0/24"})
     assert _compose.plan([one], [shared], same, ROOT) == _compose.Work()
 
-    moved = host(container(), container("b"), networks={"mediaserver-mon": "10.2.0.0/24", "mediaserver-old": "10.3.0.0/24"})
+    moved = host(
+        container(), container("b"), networks={"mediaserver-mon": "10.2.0.0/24", "mediaserver-old": "10.3.0.0/24"}
+    )
     work = _compose.plan([one, project("b")], [shared], moved, ROOT)
     assert work.down == ["a"]
     assert names(work) == ["a"]

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _docker
 from ansible_collections.homelab.mediaserver.plugins.module_utils._compose import Container, Network, Unit
 

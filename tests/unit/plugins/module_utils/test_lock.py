@@ -8,7 +8,6 @@ import sys
 import time
 
 import pytest
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils._lock import lock
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 
@@ -39,7 +38,9 @@ def test_names_the_holder_after_the_timeout(tmp_path, holder):
     with pytest.raises(Failure) as caught, lock("x", timeout=0.5, folder=tmp_path):
         pass
     assert time.monotonic() - begun >= 0.5
-    assert str(caught.value).startswith(f"Unable to lock x: process {holder.pid} still holds {tmp_path}/mediaserver-x.lock")
+    assert str(caught.value).startswith(
+        f"Unable to lock x: process {holder.pid} still holds {tmp_path}/mediaserver-x.lock"
+    )
     assert caught.value.details["holder"] == str(holder.pid)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 import os
 
 import pytest
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _tree, _tree_write
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 from ansible_collections.homelab.mediaserver.plugins.module_utils._tree import Action, State, Tree, Wanted
