@@ -85,14 +85,21 @@ def confirm(deadman: Deadman) -> None:
         raise Failure(f"Unable to confirm the change of {deadman.name}: the host was already putting it back")
 
 
+def tidy(deadman: Deadman) -> None:
+    deadman.wait_reverted()
+    deadman.forget()
+
+
 def plan(states: dict[str, str], deadmen: dict[str, Deadman]) -> Plan:
-    def step(deadman: Deadman) -> Step:
-        return Step(f"keep the change of {deadman.name}", lambda: confirm(deadman))
+    def step(name: str) -> Step:
+        if states[name] == "armed":
+            return Step(f"keep the change of {name}", lambda: confirm(deadmen[name]))
+        return Step(f"tidy up after the return of {name}", lambda: tidy(deadmen[name]))
 
     return Plan(
         before=states,
         after={name: "done" if state == "armed" else state for name, state in states.items()},
-        steps=tuple(step(deadmen[name]) for name, state in states.items() if state == "armed"),
+        steps=tuple(step(name) for name, state in states.items() if state in ("armed", "reverted")),
         warnings=tuple(
             f"The change of {name} was armed again by another run; that run has to confirm it"
             for name, state in states.items()
@@ -118,16 +125,15 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         deadman = deadmen[change["name"]]
         states[deadman.name] = state_of(deadman.armed_id(), deadman.reverted_id(), change["id"])
     planned = plan(states, deadmen)
+    result = run(module, planned)
     if planned.result["reverted"]:
-        for name in planned.result["reverted"]:
-            deadmen[name].wait_reverted()
         names = ", ".join(planned.result["reverted"])
         raise Failure(
             f"Unable to keep the change of {names}: the controller could not connect in time (or not at all), so the"
             " host has put back what it had before. Look at the rules for SSH from the controller's address",
             reverted=planned.result["reverted"],
         )
-    return run(module, planned)
+    return result
 
 
 if __name__ == "__main__":
