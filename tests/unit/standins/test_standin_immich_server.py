@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The API beside the recorded facts. SQLite stands for PostgreSQL here; the wire protocol is tested against a fake."""
+"""The API beside the recorded facts. SQLite stands for PostgreSQL here; the lab runs it against PostgreSQL."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ class Connection:
     def __init__(self, host: str, port: int, user: str, password: str, database: str) -> None:
         self.socket = socket.create_connection((host, port), timeout=10)
         self.socket.settimeout(60)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.stream = self.socket.makefile("rb")
         self.password = password
         pairs = {"user": user, "database": database, "client_encoding": "UTF8", "application_name": "immich-stand-in"}
@@ -44,15 +45,15 @@ class Connection:
             raise PgError(fields)
         return head[:1], payload
 
-    def _send(self, kind: bytes, payload: bytes) -> None:
-        self.socket.sendall(kind + struct.pack("!i", len(payload) + 4) + payload)
+    def _send(self, *messages: tuple[bytes, bytes]) -> None:
+        self.socket.sendall(b"".join(kind + struct.pack("!i", len(text) + 4) + text for kind, text in messages))
 
     def _authenticate(self, payload: bytes) -> None:
         kind = struct.unpack("!i", payload[:4])[0]
         if kind == 0:
             return
         if kind == 3:
-            self._send(b"p", self.password.encode() + b"\0")
+            self._send((b"p", self.password.encode() + b"\0"))
         elif kind == 10:
             self._scram()
         else:
@@ -62,7 +63,7 @@ class Connection:
         nonce = base64.b64encode(secrets.token_bytes(18)).decode()
         first = f"n=,r={nonce}"
         start = f"n,,{first}".encode()
-        self._send(b"p", b"SCRAM-SHA-256\0" + struct.pack("!i", len(start)) + start)
+        self._send((b"p", b"SCRAM-SHA-256\0" + struct.pack("!i", len(start)) + start))
         _, payload = self._read()
         answer = payload[4:].decode()
         values = dict(part.split("=", 1) for part in answer.split(","))
@@ -71,16 +72,18 @@ class Connection:
         last = f"c=biws,r={values['r']}"
         signature = hmac.digest(hashlib.sha256(key).digest(), f"{first},{answer},{last}".encode(), "sha256")
         proof = base64.b64encode(bytes(a ^ b for a, b in zip(key, signature, strict=True))).decode()
-        self._send(b"p", f"{last},p={proof}".encode())
+        self._send((b"p", f"{last},p={proof}".encode()))
         self._read()
 
     def query(self, sql: str, parameters: list[Any] | None = None) -> list[list[str | None]]:
         values = [None if value is None else str(value).encode() for value in parameters or []]
         bound = b"".join(struct.pack("!i", -1) if v is None else struct.pack("!i", len(v)) + v for v in values)
-        self._send(b"P", b"\0" + sql.encode() + b"\0" + struct.pack("!h", 0))
-        self._send(b"B", b"\0\0" + struct.pack("!hh", 0, len(values)) + bound + struct.pack("!h", 0))
-        self._send(b"E", b"\0" + struct.pack("!i", 0))
-        self._send(b"S", b"")
+        self._send(
+            (b"P", b"\0" + sql.encode() + b"\0" + struct.pack("!h", 0)),
+            (b"B", b"\0\0" + struct.pack("!hh", 0, len(values)) + bound + struct.pack("!h", 0)),
+            (b"E", b"\0" + struct.pack("!i", 0)),
+            (b"S", b""),
+        )
         rows: list[list[str | None]] = []
         failure: PgError | None = None
         while True:
