@@ -33,7 +33,7 @@ plan: ## show what would run where, who could reach it, what is backed up
 	@$(PLAYBOOK) playbooks/plan.yml $(if $(HTML),-e plan_html=$(abspath $(HTML)))
 verify: ## prove what is open and closed, from outside
 	$(PLAYBOOK) playbooks/verify.yml
-up down restart: ## start, stop, restart services (or guests: GUEST=intranet)
+up down restart: ## start, stop, restart services (or guests: GUEST=vm-intranet)
 	$(PLAYBOOK) playbooks/operate.yml -e operation=$@ $(SERVICE_ARGS) $(if $(GUEST),-e guest=$(GUEST))
 status: ## state of guests, services, timers
 	@$(PLAYBOOK) playbooks/status.yml $(SERVICE_ARGS)

@@ -62,8 +62,11 @@ class ActionModule(ActionBase):
         sources = Sources(folder)
         values: dict[str, Any] = {}
         for name in names[:1] or ["localhost"]:
-            values = read(hostvars[name], lambda key: key.startswith("site_") and (key in SITE.fields or not is_result(key)))
-        values = {key: value for key, value in values.items() if key not in ("site_plan", "site_vault")}
+            values = read(hostvars[name], lambda key: key.startswith("site_") and key != "site_secrets" and (key in SITE.fields or not is_result(key)))
+        values = {key: value for key, value in values.items() if key not in ("site_plan", "site_vault", "site_secrets")}
+        # untemplated: a plan needs the names, and a lookup behind a value may not work before the secrets are made
+        given = variables.get("site_secrets")
+        values["site_secrets"] = names_only(given) if isinstance(given, Mapping) else given or {}
         hosts = {
             name: {
                 "file": sources.of_host(name),
@@ -107,17 +110,14 @@ def is_result(name: str) -> bool:
 
 
 def read(variables: Mapping[str, Any], wanted: Any) -> dict[str, Any]:
-    """The wanted variables as plain data. Secrets are read as names only."""
+    """The wanted variables as plain data."""
     found: dict[str, Any] = {}
     for key in list(variables):
         if not wanted(str(key)):
             continue
         try:
             value = variables[key]
-            if key == "site_secrets" and isinstance(value, Mapping):
-                found[str(key)] = names_only(value)
-            else:
-                found[str(key)] = plain(value)
+            found[str(key)] = plain(value)
         except AnsibleError as error:
             raise AnsibleActionFail(f"Unable to read variable {key}: {error}") from error
     return found

@@ -58,7 +58,7 @@ def machines_up() -> str:
 def dry_run_on_an_empty_node() -> str:
     run = play("site.yml", "--check", "--diff")
     expect(run.code == 0, f"--check on an empty node ended with {run.code}, see {run.log}")
-    for name in ("extranet", "intranet"):
+    for name in ("vm-extranet", "vm-intranet"):
         expect(
             f"create VM {name}" in run.text or f"name: {name}" in run.text,
             f"--check does not say it would create {name}",
@@ -93,7 +93,7 @@ def dry_run_shows_no_change_and_no_secret() -> str:
 
 
 def a_missing_rule_makes_verify_fail() -> str:
-    opened = guest("extranet", "nft delete table inet mediaserver")
+    opened = guest("vm-extranet", "nft delete table inet mediaserver")
     expect(opened.returncode == 0, f"cannot take the container firewall away: {opened.stderr}")
     run = play("verify.yml")
     expect(run.code != 0 and "SURPRISE" in run.text, f"verify stayed green without the container firewall: {run.log}")
@@ -120,7 +120,7 @@ def own_service() -> str:
     (copy / "catalog" / "own-notes" / "service.yml").write_text(yaml.safe_dump(OWN_SERVICE))
     site_file = copy / "group_vars" / "all" / "site.yml"
     site = yaml.safe_load(site_file.read_text())
-    site["site_services"]["own-notes"] = {"hosts": ["intranet"]}
+    site["site_services"]["own-notes"] = {"hosts": ["vm-intranet"]}
     site_file.write_text(yaml.safe_dump(site))
     listed = play("site.yml", "--list-tags", inventory=copy)
     expect("own-notes" in listed.text, f"--list-tags does not name own-notes: {listed.log}")
@@ -130,12 +130,12 @@ def own_service() -> str:
     expect(verified.code == 0, f"verify is not green with the own service: {verified.log}")
     for words in ("tcp/9777", "notes."):
         expect(words in verified.text, f"verify's table does not show {words}: {verified.log}")
-    targets = guest("intranet", "curl -fsS http://127.0.0.1:9090/api/v1/targets?state=active")
+    targets = guest("vm-intranet", "curl -fsS http://127.0.0.1:9090/api/v1/targets?state=active")
     instances = [target["labels"]["job"] for target in json.loads(targets.stdout)["data"]["activeTargets"]]
     expect("own-notes" in instances, f"Prometheus does not scrape own-notes but {instances}")
     back = play("site.yml")
     expect(back.code == 0, f"taking the own service away ended with {back.code}: {back.log}")
-    left = guest("intranet", "docker ps -a --format {{.Names}}")
+    left = guest("vm-intranet", "docker ps -a --format {{.Names}}")
     expect("own-notes" not in left.stdout, "the container of the removed service is still there")
     return "container, route, rule, target, tag; removed again without a trace"
 

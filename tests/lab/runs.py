@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 LAB = ROOT / "tests" / "lab" / "lab.py"
 INVENTORY = ROOT / "inventories" / "lab"
 LOGS = ROOT / ".lab" / "logs"
-GUESTS = {"extranet": "10.77.1.111", "intranet": "10.77.1.101"}
+GUESTS = {"vm-extranet": "10.77.1.111", "vm-intranet": "10.77.1.101"}
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.M)
 
 
