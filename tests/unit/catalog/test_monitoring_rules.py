@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,21 +40,6 @@ def names(expr: str) -> set[str]:
     bare = re.sub(r"\b(by|without|on|ignoring)\s*\([^)]*\)", "", bare)
     bare = re.sub(r"label_values\(([^,]*),[^)]*\)", r"\1", bare)
     return set(re.findall(r"[A-Za-z_][A-Za-z0-9_]*", bare)) - WORDS
-
-
-@pytest.fixture(scope="session")
-def promtool(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """promtool of PATH, of the variable PROMTOOL, or out of Debian's package."""
-    cache = ROOT / ".cache/promtool"
-    found = os.environ.get("PROMTOOL") or shutil.which("promtool") or shutil.which(str(cache / "usr/bin/promtool"))
-    if found:
-        return found
-    folder = tmp_path_factory.mktemp("promtool")
-    if shutil.which("apt-get") and not subprocess.run(["apt-get", "download", "-q", "prometheus"], cwd=folder, check=False, capture_output=True).returncode:
-        cache.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["dpkg-deb", "--extract", str(next(folder.glob("*.deb"))), str(cache)], check=True)
-        return str(cache / "usr/bin/promtool")
-    pytest.skip("promtool is not here and Debian's package prometheus cannot be fetched")
 
 
 def test_dashboards_are_made_from_their_source() -> None:
