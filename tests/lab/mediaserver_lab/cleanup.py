@@ -7,9 +7,20 @@ import shutil
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from .driver import FIRST_LOOP
-from .layout import LABEL, PREFIX, SECRETS, STATE
-from .machines import LIMITS
+from .layout import (
+    DISK_MARK,
+    FIRST_LOOP,
+    FIRST_TEST_LOOP,
+    LABEL,
+    LAST_LOOP,
+    NODE,
+    PREFIX,
+    SECRETS,
+    STATE,
+    TEST,
+    TEST_SECRETS,
+)
+from .machines import LIMITS, exists
 from .shell import docker, docker_ok, step
 
 CACHES = {f"{PREFIX}-packages", f"{PREFIX}-registry"}
@@ -25,7 +36,7 @@ for path in pathlib.Path("/sys/block").glob("loop*"):
         continue
     device = pathlib.Path(f"/dev/loop{number}")
     if file.exists():
-        if not file.read_text().startswith("/.lab/disks/"):
+        if not pathlib.Path(file.read_text()).name.startswith(sys.argv[3]):
             continue
         if not device.exists():
             os.mknod(device, stat.S_IFBLK | 0o600, os.makedev(7, number))
@@ -43,10 +54,10 @@ rm -rf "/parent/$STATE_NAME"
 """
 
 
-def labelled(kind: str, *extra: str) -> list[str]:
-    """Ids of everything of a kind (container, volume, network) that carries the lab's label."""
+def labelled(kind: str, role: str) -> list[str]:
+    """Ids of everything of a kind (container, volume, network) that serves this role in the lab."""
     verb = ["ps", "-aq"] if kind == "container" else [kind, "ls", "-q"]
-    return docker(*verb, *extra, "--filter", f"label={LABEL}").split()
+    return docker(*verb, "--filter", f"label={LABEL}={role}").split()
 
 
 def as_root(command: Sequence[str], *options: str) -> None:
@@ -58,9 +69,9 @@ def as_root(command: Sequence[str], *options: str) -> None:
         )  # fmt: skip
 
 
-def detach_loops(first: int = FIRST_LOOP, last: int = 1 << 20) -> None:
+def detach_loops(first: int, last: int) -> None:
     """Let go of the lab's loop devices of this range and remove them."""
-    as_root(["/usr/bin/python3", "-c", DETACH, str(first), str(last)])
+    as_root(["/usr/bin/python3", "-c", DETACH, str(first), str(last), DISK_MARK])
 
 
 def remove_files() -> None:
@@ -69,23 +80,42 @@ def remove_files() -> None:
     as_root(["/bin/sh", "-c", SWEEP], "--env", f"STATE_NAME={state.name}", "--volume", f"{state.parent}:/parent")
 
 
-def destroy(*, images: bool, secrets: bool) -> None:
-    if containers := labelled("container"):
-        with step(f"{len(containers)} containers"):
+def remove_machines(*roles: str) -> None:
+    """Remove containers and volumes of these roles, and the loop devices of disks that nobody has any more."""
+    containers = [name for role in roles for name in labelled("container", role)]
+    if containers:
+        with step(f"remove {len(containers)} machines"):
             docker("rm", "--force", "--volumes", *containers)
-    with step("loop devices, control groups, files"):
-        detach_loops()
+    detach_loops(FIRST_LOOP, LAST_LOOP if "test" in roles else FIRST_TEST_LOOP - 1)
+    volumes = [name for role in roles for name in labelled("volume", role) if name not in CACHES]
+    if volumes:
+        docker("volume", "rm", *volumes)
+
+
+def empty_node() -> None:
+    """Remove guests, the node and everything on its disks; router, registry and probers stay."""
+    remove_machines("vm")
+    if exists(NODE.container):
+        docker("rm", "--force", "--volumes", NODE.container)
+    remove_files()
+
+
+def destroy(*, images: bool, secrets: bool, keep_tests: bool) -> None:
+    """Remove the lab; with ``keep_tests`` the machines for tests of roles stay."""
+    remove_machines("vm", "machine", *([] if keep_tests else ["test"]))
+    with step("remove files, control groups, networks"):
         remove_files()
-    with step("volumes and networks"):
-        volumes = [volume for volume in labelled("volume") if images or volume not in CACHES]
-        if volumes:
-            docker("volume", "rm", *volumes)
-        if networks := labelled("network"):
-            docker("network", "rm", *networks)
+        kept = {TEST.name} if keep_tests else set()
+        networks = docker("network", "ls", "--filter", f"label={LABEL}=network", "--format", "{{.Name}}").split()
+        if gone := [network for network in networks if network not in kept]:
+            docker("network", "rm", *gone)
+        if not keep_tests:
+            shutil.rmtree(TEST_SECRETS, ignore_errors=True)
     if images:
-        with step("images"):
-            found = set(docker("images", "-q", "--filter", f"label={LABEL}=image").split())
-            if found:
+        with step("remove images and caches"):
+            if caches := [name for name in labelled("volume", "machine") if name in CACHES]:
+                docker("volume", "rm", *caches)
+            if found := set(docker("images", "-q", "--filter", f"label={LABEL}=image").split()):
                 docker("rmi", "--force", *found)
     if secrets:
         shutil.rmtree(SECRETS, ignore_errors=True)

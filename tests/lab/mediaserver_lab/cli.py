@@ -17,7 +17,7 @@ from .shell import LabError, alone, docker, step
 
 def up(images: Images, release: str) -> None:
     secrets = Secrets(SECRETS)
-    for name in ("debian", *PARENTS):
+    for name in ("machine", *(machine.image for machine in MACHINES)):
         images.get(name)
     with step("keys and certificates"):
         secrets.ssh_key()
@@ -65,8 +65,11 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = root.add_subparsers(dest="command", required=True)
     start = commands.add_parser("up", help="networks, images and machines; what is there already stays")
-    start.add_argument("--release", choices=["8.4", "9.1"], default="9.1", help="which Proxmox VE the fake API is like")
+    reset = commands.add_parser("reset", help="up, with an empty node: no guests, nothing on its disks")
+    for command in (start, reset):
+        command.add_argument("--release", choices=["8.4", "9.1"], default="9.1", help="the Proxmox VE to be like")
     destroy = commands.add_parser("destroy", help="remove containers, volumes, networks, loop devices and files")
+    destroy.add_argument("--keep-tests", action="store_true", help="leave the machines for tests of roles")
     destroy.add_argument("--images", action="store_true", help="also the built images and the package cache")
     destroy.add_argument("--secrets", action="store_true", help="also the lab's keys in inventories/lab/.secrets")
     commands.add_parser("status", help="what of the lab is there")
@@ -92,7 +95,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"the lab is up after {time.monotonic() - begin:.0f} s")
         elif arguments.command == "destroy":
             with alone():
-                cleanup.destroy(images=arguments.images, secrets=arguments.secrets)
+                cleanup.destroy(images=arguments.images, secrets=arguments.secrets, keep_tests=arguments.keep_tests)
+        elif arguments.command == "reset":
+            with alone():
+                cleanup.empty_node()
+                up(images, arguments.release)
         elif arguments.command == "status":
             status()
         elif arguments.command == "image":

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from fake_pve.driver import Config, DriverError
 
 from . import machines
-from .layout import LABEL, PREFIX
+from .layout import DISK_MARK, FIRST_LOOP, LABEL, PREFIX
 from .shell import LabError, docker, run
 
 DISK_KEY = re.compile(r"(scsi|virtio)(\d+)")
@@ -23,7 +23,6 @@ UNITS = {"": 1 << 30, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 DRIVER_SETTINGS = "/etc/mediaserver-lab/driver.json"
 """On the node; written by fixed.py."""
 LOOPS_PER_MACHINE = 16
-FIRST_LOOP = 64
 
 
 def container_name(vmid: int) -> str:
@@ -56,6 +55,10 @@ def boot_disk(config: Config) -> str:
     return names[0] if names else "scsi0"
 
 
+def file_name(volume: str) -> str:
+    return DISK_MARK + volume.replace(":", "_").replace("/", "_")
+
+
 def disks(vmid: int, config: Config) -> list[dict[str, Any]]:
     """The data disks (the boot disk is the container's own file system), in the order a guest names them."""
     found: list[dict[str, Any]] = []
@@ -71,7 +74,7 @@ def disks(vmid: int, config: Config) -> list[dict[str, Any]]:
             continue
         name = settings.get("serial", f"drive-{key}")
         found.append({
-            "file": f"/.lab/disks/{volume.replace(':', '_').replace('/', '_')}",
+            "file": f"/.lab/disks/{file_name(volume)}",
             "bytes": size_in_bytes(settings.get("size", "1G")),
             "loop": loop_numbers(vmid)[len(found)],
             "device": f"/dev/{'sd' if kind == 'scsi' else 'vd'}{letter}",
@@ -83,7 +86,7 @@ def disks(vmid: int, config: Config) -> list[dict[str, Any]]:
 def volumes_of(config: Config) -> list[str]:
     """File names of all volumes the configuration still knows, unused ones included."""
     keys = [k for k in config if DISK_KEY.fullmatch(k) or re.fullmatch(r"unused\d+", k)]
-    return sorted(options(str(config[k]))[0].replace(":", "_").replace("/", "_") for k in keys)
+    return sorted(file_name(options(str(config[k]))[0]) for k in keys)
 
 
 def network(config: Config, subnet: str) -> dict[str, Any]:
@@ -245,10 +248,12 @@ class driver_errors:
 
 
 def attached_loops() -> dict[int, str]:
-    """Loop device number -> the file behind it, for the whole Docker host."""
+    """Number of each loop device of the lab on the whole Docker host -> name of the file behind it."""
     found: dict[int, str] = {}
     for path in Path("/sys/block").glob("loop*/loop/backing_file"):
-        found[int(path.parts[3].removeprefix("loop"))] = path.read_text().strip()
+        name = Path(path.read_text()).name
+        if name.startswith(DISK_MARK):
+            found[int(path.parts[3].removeprefix("loop"))] = name
     return found
 
 

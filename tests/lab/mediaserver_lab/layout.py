@@ -18,6 +18,13 @@ LABEL = "mediaserver.lab"
 """Every container, volume and network of the lab carries this label; its value says what it is for."""
 
 
+TEST_SECRETS = ROOT / ".lab" / "test-secrets"
+FIRST_LOOP, FIRST_TEST_LOOP, LAST_LOOP = 64, 20000, 40000
+"""Numbers of loop devices, which the whole Docker host shares: guests' from the first, tests' from the second."""
+DISK_MARK = "mediaserver-lab_"
+"""Begins the name of every disk's file, so that nobody else's loop device is ever touched."""
+
+
 @dataclass(frozen=True)
 class Network:
     name: str

@@ -12,12 +12,10 @@ from typing import Any
 
 from . import cleanup, machines, networks
 from .images import Images
-from .layout import PREFIX, ROOT, TEST, USER
+from .layout import DISK_MARK, FIRST_TEST_LOOP, PREFIX, TEST, TEST_SECRETS, USER
 from .secrets import Secrets
 from .shell import LabError, alone, docker, docker_ok, step
 
-SECRETS = ROOT / ".lab" / "test-secrets"
-FIRST_LOOP = 20000
 LOOPS = 8
 
 
@@ -49,10 +47,10 @@ def address_of(name: str) -> str | None:
 
 def description(name: str, slot: int, secrets: Secrets, sizes: Sequence[int]) -> dict[str, Any]:
     _, public = secrets.ssh_key()
-    first = FIRST_LOOP + slot * LOOPS
+    first = FIRST_TEST_LOOP + slot * LOOPS
     disks = [
         {
-            "file": f"/.lab/disks/disk{index}",
+            "file": f"/.lab/disks/{DISK_MARK}disk{index}",
             "bytes": size,
             "loop": first + index,
             "device": f"/dev/sd{'bcdefgh'[index]}",
@@ -86,7 +84,7 @@ def up(
     """Boot these machines (those that run stay); returns name -> address and writes an inventory if asked to."""
     addresses: dict[str, str] = {}
     with alone():
-        secrets = Secrets(SECRETS)
+        secrets = Secrets(TEST_SECRETS)
         secrets.ssh_key()
         networks.ensure(TEST)
         reference = images.get(image)
@@ -98,7 +96,7 @@ def up(
         list(pool.map(lambda name: machines.wait_ready(container_name(name)), names))
     if inventory:
         Path(inventory).parent.mkdir(parents=True, exist_ok=True)
-        Path(inventory).write_text(inventory_text(addresses, SECRETS))
+        Path(inventory).write_text(inventory_text(addresses, TEST_SECRETS))
     return addresses
 
 
@@ -128,7 +126,7 @@ def _remove(name: str) -> None:
     if machines.exists(container):
         docker("rm", "--force", "--volumes", container)
     if address:
-        first = FIRST_LOOP + slot_of(address) * LOOPS
+        first = FIRST_TEST_LOOP + slot_of(address) * LOOPS
         cleanup.detach_loops(first, first + LOOPS - 1)
     for kind in ("docker", "containerd", "disks"):
         if docker_ok("volume", "inspect", f"{container}-{kind}"):

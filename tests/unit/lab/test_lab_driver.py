@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fake_pve.driver import DriverError
-from mediaserver_lab import driver
+from mediaserver_lab import driver, layout
 
 SETTINGS = {
     "image": "mediaserver-lab/machine:1",
@@ -85,7 +85,7 @@ def test_disks_have_the_names_of_virtual_disks() -> None:
         ("/dev/vda", "virtio-x"),
     ]
     assert [disk["bytes"] for disk in found] == [20 << 30, 512 << 20, 1 << 30]
-    assert found[1]["file"] == "/.lab/disks/local_101_vm-101-disk-2.raw"
+    assert found[1]["file"] == "/.lab/disks/mediaserver-lab_local_101_vm-101-disk-2.raw"
     assert len({disk["loop"] for disk in found}) == 3
 
 
@@ -98,16 +98,16 @@ def test_the_boot_disk_is_the_containers_own() -> None:
 
 def test_volumes_kept_include_unused_ones() -> None:
     assert driver.volumes_of(CONFIG | {"unused0": "local-lvm:vm-101-disk-9"}) == [
-        "local-lvm_vm-101-disk-0",
-        "local-lvm_vm-101-disk-1",
-        "local-lvm_vm-101-disk-9",
+        "mediaserver-lab_local-lvm_vm-101-disk-0",
+        "mediaserver-lab_local-lvm_vm-101-disk-1",
+        "mediaserver-lab_local-lvm_vm-101-disk-9",
     ]
 
 
 def test_loop_devices_of_machines_do_not_meet() -> None:
     numbers = [number for vmid in (100, 101, 102, 950) for number in driver.loop_numbers(vmid)]
     assert len(numbers) == len(set(numbers))
-    assert min(numbers) >= driver.FIRST_LOOP
+    assert min(numbers) >= layout.FIRST_LOOP
 
 
 def test_folders_of_the_node_are_seen_inside() -> None:
