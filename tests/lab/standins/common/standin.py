@@ -179,7 +179,9 @@ class App:
                 match = pattern.fullmatch(path)
                 wanted = "GET" if request.method == "HEAD" else request.method
                 if match and method in (wanted, "*"):
-                    request.params = {key: urllib.parse.unquote(value) for key, value in match.groupdict().items()}
+                    request.params = {
+                        key: urllib.parse.unquote(value or "") for key, value in match.groupdict().items()
+                    }
                     if not locked:
                         return self._call(handler, request)
                     with self.lock:
