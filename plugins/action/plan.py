@@ -13,8 +13,8 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.homelab.mediaserver.plugins.plugin_utils import addresses, build, catalog, tags, vault
-from ansible_collections.homelab.mediaserver.plugins.plugin_utils.sources import Sources
 from ansible_collections.homelab.mediaserver.plugins.plugin_utils.site_schema import HOST, SITE
+from ansible_collections.homelab.mediaserver.plugins.plugin_utils.sources import Sources
 
 OPTIONS = {"requested_tags", "known_secrets", "catalogs"}
 COLLECTION = Path(__file__).resolve().parents[2]
@@ -33,7 +33,9 @@ class ActionModule(ActionBase):
         if unknown:
             raise AnsibleActionFail(f"Unsupported parameters for plan: {', '.join(unknown)}")
         if not addresses.available():
-            raise AnsibleActionFail("The plan needs the Python library netaddr on the controller. Run `make setup`, or `pip install netaddr`.")
+            raise AnsibleActionFail(
+                "The plan needs the Python library netaddr on the controller. Run `make setup`, or `pip install netaddr`."
+            )
         folder = inventory_folder(variables)
         catalogs = [(COLLECTION / "roles/services/catalog", False), (folder / "catalog", True)]
         catalogs += [(Path(str(path)), True) for path in self._task.args.get("catalogs") or []]
@@ -43,10 +45,14 @@ class ActionModule(ActionBase):
         if made.problems.found:
             texts = [f"- {problem.text()}" for problem in made.problems.found]
             count = "1 mistake" if len(texts) == 1 else f"{len(texts)} mistakes"
-            result.update(failed=True, msg=f"{count} in inventory or catalog. No host was touched.\n" + "\n".join(texts))
+            result.update(
+                failed=True, msg=f"{count} in inventory or catalog. No host was touched.\n" + "\n".join(texts)
+            )
             return result
         open_warnings = [one for one in made.plan["warnings"] if not one["accepted"]]
-        result["warnings"] = [f"{one['message']}. Accept it by name: site_accept: [{one['name']}]" for one in open_warnings]
+        result["warnings"] = [
+            f"{one['message']}. Accept it by name: site_accept: [{one['name']}]" for one in open_warnings
+        ]
         result.update(plan=made.plan, state_directory=str(folder / ".secrets"), dry_run=bool(self._task.check_mode))
         return result
 
@@ -62,7 +68,12 @@ class ActionModule(ActionBase):
         sources = Sources(folder)
         values: dict[str, Any] = {}
         for name in names[:1] or ["localhost"]:
-            values = read(hostvars[name], lambda key: key.startswith("site_") and key != "site_secrets" and (key in SITE.fields or not is_result(key)))
+            values = read(
+                hostvars[name],
+                lambda key: (
+                    key.startswith("site_") and key != "site_secrets" and (key in SITE.fields or not is_result(key))
+                ),
+            )
         values = {key: value for key, value in values.items() if key not in ("site_plan", "site_vault", "site_secrets")}
         # untemplated: a plan needs the names, and a lookup behind a value may not work before the secrets are made
         given = variables.get("site_secrets")
@@ -81,7 +92,10 @@ class ActionModule(ActionBase):
             catalogs=catalogs,
             places={name: sources.of_variable(name) for name in {*SITE.fields, *values}},
             public_keys=public_keys(values, folder),
-            known_secrets=[*stored_names(folder, self._loader), *(str(name) for name in self._task.args.get("known_secrets") or [])],
+            known_secrets=[
+                *stored_names(folder, self._loader),
+                *(str(name) for name in self._task.args.get("known_secrets") or []),
+            ],
         )
 
 
@@ -154,5 +168,9 @@ def public_keys(values: dict[str, Any], folder: Path) -> list[str]:
         path = Path(str(name)).expanduser()
         path = path if path.is_absolute() else folder / path
         if path.is_file():
-            found += [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if re.match(r"(ssh|ecdsa|sk)-", line)]
+            found += [
+                line.strip()
+                for line in path.read_text(encoding="utf-8").splitlines()
+                if re.match(r"(ssh|ecdsa|sk)-", line)
+            ]
     return found

@@ -10,7 +10,7 @@ from typing import Any
 try:
     import netaddr
 except ImportError:  # reported by the action plugin; only the controller needs it
-    netaddr = None  # type: ignore[assignment]
+    netaddr = None
 
 ANY = "any"
 

@@ -51,7 +51,12 @@ def repositories(site: Site, host: Host, wanted: bool) -> list[Tree]:
         storage = site.storage(str(body["class"]))
         if storage is None:
             known = site.values["site_storage"]
-            site.problems.add("repository-class", where.at("class"), f"no storage class {body['class']!r}", suggest(str(body["class"]), known, "Say class or url"))
+            site.problems.add(
+                "repository-class",
+                where.at("class"),
+                f"no storage class {body['class']!r}",
+                suggest(str(body["class"]), known, "Say class or url"),
+            )
             continue
         mount = storage["mount"].rstrip("/")
         found.append({"name": name, "path": f"{mount}/{body['folder'].strip('/')}/{host.name}", "mount": mount})
@@ -74,7 +79,11 @@ def build(site: Site, host: Host) -> Tree:
     found = jobs(site, host)
     if found and not has_tool(site, host):
         names = ", ".join(sorted({one["service"] for one in found}))
-        site.problems.warn(MISSING, site.where("site_services", "restic"), f"nothing on {host.name} makes the backups that {names} want: place restic there")
+        site.problems.warn(
+            MISSING,
+            site.where("site_services", "restic"),
+            f"nothing on {host.name} makes the backups that {names} want: place restic there",
+        )
         return {"repositories": [], "jobs": []}
     times = site.values["site_backup"]["times"]
     return {"repositories": repositories(site, host, bool(found)), "jobs": found, "times": times}
@@ -92,7 +101,11 @@ def directories(site: Site, host: Host) -> list[Tree]:
 def pool_of(site: Site, name: str) -> str:
     """Where a class's data really lies: the pool, or the machine's own disk."""
     body = site.storage(name) or {}
-    return f"{body.get('as')}:{body.get('server') or ''}" if body.get("as") in ("local", "nfs", "rclone") else str(body.get("source") or "").split("/")[0]
+    return (
+        f"{body.get('as')}:{body.get('server') or ''}"
+        if body.get("as") in ("local", "nfs", "rclone")
+        else str(body.get("source") or "").split("/")[0]
+    )
 
 
 def quota(site: Site, name: str) -> int:
@@ -124,9 +137,22 @@ def check(site: Site) -> None:
             continue
         same = sorted(one for one in protected if pool_of(site, one) == pool_of(site, storage))
         if same:
-            site.problems.warn("backup-on-protected-disk", where, f"repository {name} lies on {pool_of(site, storage)}, like {', '.join(same)}, which it protects: one broken disk takes both")
+            site.problems.warn(
+                "backup-on-protected-disk",
+                where,
+                f"repository {name} lies on {pool_of(site, storage)}, like {', '.join(same)}, which it protects: "
+                "one broken disk takes both",
+            )
         size, sources = quota(site, storage), sum(quota(site, one) for one in protected)
         if size and sources > size:
-            site.problems.warn("backup-repository-too-small", where, f"repository {name} has {sizes.show(size)}, its sources may grow to {sizes.show(sources)}")
+            site.problems.warn(
+                "backup-repository-too-small",
+                where,
+                f"repository {name} has {sizes.show(size)}, its sources may grow to {sizes.show(sources)}",
+            )
     if not any(body["url"] for body in locations.values()):
-        site.problems.warn("backup-without-off-site", site.where("site_backup", "repositories"), "no copy leaves the house: fire and thieves take everything")
+        site.problems.warn(
+            "backup-without-off-site",
+            site.where("site_backup", "repositories"),
+            "no copy leaves the house: fire and thieves take everything",
+        )

@@ -10,7 +10,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import addresses, backup, capacity, catalog, compose, files, firewall, guests, monitoring, network, placement, ports, probes, references, routes, secrets, storage
+from . import (
+    addresses,
+    backup,
+    capacity,
+    catalog,
+    compose,
+    files,
+    firewall,
+    guests,
+    monitoring,
+    network,
+    nodes,
+    placement,
+    ports,
+    probes,
+    references,
+    routes,
+    secrets,
+    storage,
+)
 from . import site as site_loader
 from .model import Host, Site, Tree
 from .problems import Problems, suggest
@@ -49,7 +68,9 @@ class Result:
 def build(inputs: Inputs) -> Result:
     """The plan, or what hinders it: ``problems.found`` must be empty before a plan is used."""
     problems = Problems()
-    site = site_loader.load(inputs.values, inputs.hosts, inputs.places, catalog.load(inputs.catalogs, problems), problems)
+    site = site_loader.load(
+        inputs.values, inputs.hosts, inputs.places, catalog.load(inputs.catalogs, problems), problems
+    )
     given = site.values["site_secrets"]
     site.given_secrets = frozenset([*given, *inputs.known_secrets])
     site.public_keys = [*site.values["site_admin"]["ssh_keys"], *inputs.public_keys]
@@ -73,9 +94,9 @@ def assemble(site: Site) -> Tree:
     for plan in plans.values():
         finish_applications(site, plan, found_routes)
     secret_list = secrets.build(site)
-    nodes = [host for host in site.hosts.values() if host.node is not None]
-    node_rules = {host.name: firewall.node_rules(site, host) for host in nodes}
-    node_plans = {host.name: guests.node_plan(site, host, firewall.proxmox(site, host, plans)) for host in nodes}
+    machines = [host for host in site.hosts.values() if host.node is not None]
+    node_rules = {host.name: firewall.node_rules(site, host) for host in machines}
+    node_plans = {host.name: nodes.node_plan(site, host, firewall.proxmox(site, host, plans)) for host in machines}
     found_probes = probes.build(site, plans, node_rules, found_routes, forwards)
     for plan in plans.values():
         plan["firewall"]["host"] = firewall.plain(plan["firewall"]["host"])
@@ -135,9 +156,14 @@ def host_plan(site: Site, host: Host) -> Tree:
         "projects": [compose.project(site, host, service) for service in site.on(host.name) if service.containers],
         "networks": compose.networks(site, host),
         "mounts": storage.mounts(site, host, classes),
-        "firewall": {"host": firewall.host_rules(site, host, openings), "containers": firewall.container_rules(openings)},
+        "firewall": {
+            "host": firewall.host_rules(site, host, openings),
+            "containers": firewall.container_rules(openings),
+        },
         "system": [system_entry(site, host, service) for service in site.on(host.name) if service.system],
-        "applications": [application(site, host, service) for service in site.on(host.name) if service.spec["configure"]],
+        "applications": [
+            application(site, host, service) for service in site.on(host.name) if service.spec["configure"]
+        ],
         "backups": backup.build(site, host),
         "scrape": monitoring.scrape(site, host),
         "prometheus_url": monitoring.prometheus_url(site, host),
@@ -155,7 +181,11 @@ def check_gpu(site: Site, host: Host) -> None:
         return
     for service in site.on(host.name):
         if any(body["gpu"] == "optional" for body in service.containers.values()):
-            site.problems.warn("gpu-optional-missing", service.where.at("hosts"), f"{service.name} on {host.name} works without a GPU, and slowly")
+            site.problems.warn(
+                "gpu-optional-missing",
+                service.where.at("hosts"),
+                f"{service.name} on {host.name} works without a GPU, and slowly",
+            )
 
 
 def secret_names(service: Any) -> Tree:
@@ -206,19 +236,45 @@ def finish_applications(site: Site, plan: Tree, found_routes: list[Tree]) -> Non
 def check_site(site: Site) -> None:
     for index, name in enumerate(site.values["site_accept"]):
         if name not in ACCEPTABLE:
-            site.problems.add("unknown-warning", site.where("site_accept", index), f"no warning is called {name!r}", suggest(name, ACCEPTABLE))
+            site.problems.add(
+                "unknown-warning",
+                site.where("site_accept", index),
+                f"no warning is called {name!r}",
+                suggest(name, ACCEPTABLE),
+            )
     if not site.public_keys and any(host.guest for host in site.hosts.values()):
-        site.problems.add("no-ssh-key", site.where("site_admin", "ssh_keys"), "nobody could log in: there is no SSH key", "Add a public key to ssh_keys, or a file to ssh_key_files")
+        site.problems.add(
+            "no-ssh-key",
+            site.where("site_admin", "ssh_keys"),
+            "nobody could log in: there is no SSH key",
+            "Add a public key to ssh_keys, or a file to ssh_key_files",
+        )
     for index, key in enumerate(site.values["site_admin"]["ssh_keys"]):
         if not key.startswith(("ssh-", "ecdsa-", "sk-")) or len(key.split()) < 2:
-            site.problems.add("bad-ssh-key", site.where("site_admin", "ssh_keys", index), "this is no public SSH key", "Copy the whole line of the .pub file")
+            site.problems.add(
+                "bad-ssh-key",
+                site.where("site_admin", "ssh_keys", index),
+                "this is no public SSH key",
+                "Copy the whole line of the .pub file",
+            )
     for service in site.services.values():
         kept = {**(service.spec["backup"] or {}).get("volumes", {})}
         databases = (service.spec["backup"] or {}).get("databases", {})
         if "config" in service.volumes and "config" not in kept and not databases:
-            site.problems.warn("no-backup", service.entry.where.at("backup"), f"{service.name}'s volume config is in no backup")
+            site.problems.warn(
+                "no-backup", service.entry.where.at("backup"), f"{service.name}'s volume config is in no backup"
+            )
 
 
 def warnings(site: Site) -> list[Tree]:
     accepted = site.values["site_accept"]
-    return [{"name": one.name, "message": one.message, "file": one.where.file, "key": one.where.key, "accepted": one.name in accepted} for one in site.problems.warnings]
+    return [
+        {
+            "name": one.name,
+            "message": one.message,
+            "file": one.where.file,
+            "key": one.where.key,
+            "accepted": one.name in accepted,
+        }
+        for one in site.problems.warnings
+    ]

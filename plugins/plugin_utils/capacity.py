@@ -38,25 +38,41 @@ def check_memory(site: Site, node: Host, guests: list[Host]) -> None:
     largest = max(wanted, key=lambda name: wanted[name])
     over = sum(wanted.values()) - left
     reason = (
-        f"the guests ({listed}) want {sizes.show(sum(wanted.values()))}, but {node.name} has {sizes.show(total)}, of which "
-        f"{sizes.show(reserved)} stay for the host and {sizes.show(arc)} for the ZFS cache: {sizes.show(max(left, 0))} are left"
+        f"the guests ({listed}) want {sizes.show(sum(wanted.values()))}, but {node.name} has {sizes.show(total)}, "
+        "of which "
+        f"{sizes.show(reserved)} stay for the host and {sizes.show(arc)} for the ZFS cache: "
+        f"{sizes.show(max(left, 0))} are left"
     )
     smaller = wanted[largest] - over
     remedy = f"Give {largest} at most {sizes.show(smaller)}" if smaller >= 1024**3 else "Leave a guest out"
-    site.problems.add("memory-over-node", node.where.at("node", "memory"), reason, f"{remedy}, or add {sizes.show(over)} of memory to the machine")
+    site.problems.add(
+        "memory-over-node",
+        node.where.at("node", "memory"),
+        reason,
+        f"{remedy}, or add {sizes.show(over)} of memory to the machine",
+    )
 
 
 def check_pools_without_arc(site: Site, node: Host, arc: int) -> None:
     body = node.node or {}
     if arc == 0 and any(pool["kind"] == "zfs" for pool in body["pools"].values()):
-        site.problems.warn("arc-without-limit", node.where.at("node", "arc_max"), f"{node.name} has ZFS pools and no arc_max: the cache may take half of the memory")
+        site.problems.warn(
+            "arc-without-limit",
+            node.where.at("node", "arc_max"),
+            f"{node.name} has ZFS pools and no arc_max: the cache may take half of the memory",
+        )
 
 
 def check_cores(site: Site, node: Host, guests: list[Host]) -> None:
     cores = (node.node or {})["cores"]
     for guest in guests:
         if (guest.guest or {})["cores"] > cores:
-            site.problems.add("cores-over-node", guest.where.at("guest", "cores"), f"{guest.name} wants {(guest.guest or {})['cores']} cores, {node.name} has {cores}", f"Give it at most {cores}")
+            site.problems.add(
+                "cores-over-node",
+                guest.where.at("guest", "cores"),
+                f"{guest.name} wants {(guest.guest or {})['cores']} cores, {node.name} has {cores}",
+                f"Give it at most {cores}",
+            )
 
 
 def check_disks(site: Site, node: Host, guests: list[Host]) -> None:
@@ -72,8 +88,13 @@ def check_disks(site: Site, node: Host, guests: list[Host]) -> None:
                 wanted[f"{guest.name}'s {name}"] = sizes.parse(found["size"]) or 0
     if sum(wanted.values()) > size:
         listed = all_of(f"{name} {sizes.show(count)}" for name, count in wanted.items())
-        site.problems.add("disks-over-storage", node.where.at("node", "disk_storage_size"), f"the disks ({listed}) want {sizes.show(sum(wanted.values()))}, {body['disk_storage']} has {sizes.show(size)}",
-                          "Make a disk smaller, or move a storage class to another pool")
+        site.problems.add(
+            "disks-over-storage",
+            node.where.at("node", "disk_storage_size"),
+            f"the disks ({listed}) want {sizes.show(sum(wanted.values()))}, {body['disk_storage']} has "
+            f"{sizes.show(size)}",
+            "Make a disk smaller, or move a storage class to another pool",
+        )
 
 
 def check_pools(site: Site, node: Host, guests: list[Host]) -> None:
@@ -91,14 +112,27 @@ def check_pools(site: Site, node: Host, guests: list[Host]) -> None:
                     dataset = source.partition("/")[2]
                     disk = sizes.parse(found["size"]) or 0
                     if dataset in wanted and disk > wanted[dataset]:
-                        site.problems.add("disk-over-dataset", site.where("site_storage", name, "size"), f"the disk of {sizes.show(disk)} does not fit into {source} ({sizes.show(wanted[dataset])})", "Make one fit the other")
+                        site.problems.add(
+                            "disk-over-dataset",
+                            site.where("site_storage", name, "size"),
+                            f"the disk of {sizes.show(disk)} does not fit into {source} "
+                            f"({sizes.show(wanted[dataset])})",
+                            "Make one fit the other",
+                        )
                     elif not dataset:
                         wanted[f"{guest.name}'s disk {name}"] = disk
         if sum(wanted.values()) > size:
             listed = all_of(f"{name} {sizes.show(count)}" for name, count in wanted.items())
-            site.problems.add("datasets-over-pool", where.at("size"), f"{listed} are {sizes.show(sum(wanted.values()))}, the pool has {sizes.show(size)}", "Make a dataset smaller, or move it to another pool")
+            site.problems.add(
+                "datasets-over-pool",
+                where.at("size"),
+                f"{listed} are {sizes.show(sum(wanted.values()))}, the pool has {sizes.show(size)}",
+                "Make a dataset smaller, or move it to another pool",
+            )
         elif body["kind"] == "zfs" and sum(wanted.values()) > size * 0.95:
-            site.problems.warn("pool-nearly-full", where.at("size"), f"quotas may fill {pool} to more than 95 %: ZFS slows down")
+            site.problems.warn(
+                "pool-nearly-full", where.at("size"), f"quotas may fill {pool} to more than 95 %: ZFS slows down"
+            )
 
 
 def check_services(site: Site, host: Host) -> None:
@@ -107,12 +141,22 @@ def check_services(site: Site, host: Host) -> None:
     total = sizes.parse(text)
     if total is None:
         return
-    wanted = {f"{service.name}.{name}": sizes.parse(body["memory"]) or 0 for service in site.on(host.name) for name, body in service.containers.items()}
+    wanted = {
+        f"{service.name}.{name}": sizes.parse(body["memory"]) or 0
+        for service in site.on(host.name)
+        for name, body in service.containers.items()
+    }
     system = sizes.parse(SYSTEM_MEMORY) or 0
     if sum(wanted.values()) + system > total:
-        largest = all_of(f"{name} {sizes.show(size)}" for name, size in sorted(wanted.items(), key=lambda one: -one[1])[:3])
+        largest = all_of(
+            f"{name} {sizes.show(size)}" for name, size in sorted(wanted.items(), key=lambda one: -one[1])[:3]
+        )
         where = host.where.at("guest", "memory") if host.guest else host.where.at("memory")
-        site.problems.add("services-over-host", where, f"the containers on {host.name} may take {sizes.show(sum(wanted.values()))} (most: {largest}) and the system {SYSTEM_MEMORY}, {host.name} has {sizes.show(total)}",
-                          f"Give it {sizes.show(sum(wanted.values()) + system)}, place a service elsewhere, or lower a limit: site_services.<service>.memory")
-
-
+        site.problems.add(
+            "services-over-host",
+            where,
+            f"the containers on {host.name} may take {sizes.show(sum(wanted.values()))} (most: {largest}) and the "
+            f"system {SYSTEM_MEMORY}, {host.name} has {sizes.show(total)}",
+            f"Give it {sizes.show(sum(wanted.values()) + system)}, place a service elsewhere, or lower a limit: "
+            "site_services.<service>.memory",
+        )

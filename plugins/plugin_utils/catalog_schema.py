@@ -92,8 +92,11 @@ SECRET = Table(
 
 ROUTE = Table(
     {
-        "name": Text("Name before the site's domain; @ is the domain itself", pattern=r"^(@|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)$",
-                     wanted="a DNS name"),
+        "name": Text(
+            "Name before the site's domain; @ is the domain itself",
+            pattern=r"^(@|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)$",
+            wanted="a DNS name",
+        ),
         "port": Text("Name of the port"),
         "login": Text("Who asks for the password", default="application", choices=("application", "proxy", "none")),
         "allow": Items(ZONE, "Zones that may use the name", default=("lan",)),
@@ -125,8 +128,10 @@ BACKUP = Table(
         "volumes": Named(SCHEDULE, "Volumes and how often"),
         "databases": Named(DATABASE, "Dumps by name", pattern=NAME),
         "paths": Named(
-            Table({"path": Text("Folder on the host", pattern="^/", wanted="an absolute path"), "schedule": SCHEDULE},
-                  required=("path", "schedule")),
+            Table(
+                {"path": Text("Folder on the host", pattern="^/", wanted="an absolute path"), "schedule": SCHEDULE},
+                required=("path", "schedule"),
+            ),
             "Folders of the host (services that systemd runs)",
             pattern=NAME,
         ),
@@ -136,7 +141,11 @@ BACKUP = Table(
 
 SYSTEM = Table(
     {
-        "role": Text("Role that sets it up", pattern=r"^[a-z0-9_]+\.[a-z0-9_]+\.[a-z0-9_]+$", wanted="a role as namespace.name.role"),
+        "role": Text(
+            "Role that sets it up",
+            pattern=r"^[a-z0-9_]+\.[a-z0-9_]+\.[a-z0-9_]+$",
+            wanted="a role as namespace.name.role",
+        ),
         "unit": Text("Unit that runs it", pattern=r"\.(service|socket|target|timer)$", wanted="a systemd unit"),
         "ports": Named(PORT, "Ports of the host", pattern=NAME),
     },
@@ -155,13 +164,27 @@ SERVICE = Table(
         "route": ROUTE,
         "reach": Items(ZONE, "Zones that may reach the ports"),
         "backup": BACKUP,
-        "configure": Text("Role that speaks the application's API", pattern=r"^[a-z0-9_]+\.[a-z0-9_]+\.[a-z0-9_]+$",
-                          wanted="a role as namespace.name.role"),
-        "setup_marker": Text("<volume>/<file> written once a first administrator exists", pattern=r"^[^/]+/.+", wanted="<volume>/<file>"),
-        "metrics": Table({"port": Text("Name of the port"), "path": Text(default="/metrics", pattern="^/", wanted="a path")},
-                         "Where Prometheus asks", required=("port",)),
-        "tile": Table({"group": Text("Heading", default="Services"), "icon": Text("Icon", default=""), "title": Text("Title", default="")},
-                      "Tile on the start page"),
+        "configure": Text(
+            "Role that speaks the application's API",
+            pattern=r"^[a-z0-9_]+\.[a-z0-9_]+\.[a-z0-9_]+$",
+            wanted="a role as namespace.name.role",
+        ),
+        "setup_marker": Text(
+            "<volume>/<file> written once a first administrator exists", pattern=r"^[^/]+/.+", wanted="<volume>/<file>"
+        ),
+        "metrics": Table(
+            {"port": Text("Name of the port"), "path": Text(default="/metrics", pattern="^/", wanted="a path")},
+            "Where Prometheus asks",
+            required=("port",),
+        ),
+        "tile": Table(
+            {
+                "group": Text("Heading", default="Services"),
+                "icon": Text("Icon", default=""),
+                "title": Text("Title", default=""),
+            },
+            "Tile on the start page",
+        ),
         "system": SYSTEM,
     },
     "A service of the catalog",

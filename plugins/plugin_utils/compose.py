@@ -60,9 +60,13 @@ def check_names(site: Site, host: Host) -> None:
             for short in joined:
                 other = on_shared.get((short, container))
                 if other not in (None, service.name):
-                    site.problems.add("container-name-shared", service.entry.where.at("containers", container),
-                                      f"on {host.name}, {other} has a container {container!r} on the network {short} too, so the name would lead to either",
-                                      f"Call it {service.name}-{container}")
+                    site.problems.add(
+                        "container-name-shared",
+                        service.entry.where.at("containers", container),
+                        f"on {host.name}, {other} has a container {container!r} on the network {short} too, so "
+                        "the name would lead to either",
+                        f"Call it {service.name}-{container}",
+                    )
 
 
 def build(site: Site, host: Host, service: Service, openings: list[Opening]) -> Tree:
@@ -83,7 +87,9 @@ def build(site: Site, host: Host, service: Service, openings: list[Opening]) -> 
             **wiring(service, name, container, joined[name], published),
         }
         options = escape(references.replace(container["options"], values))
-        services[name] = {key: value for key, value in merge_options(body, options).items() if value not in (None, [], {})}
+        services[name] = {
+            key: value for key, value in merge_options(body, options).items() if value not in (None, [], {})
+        }
     shared = sorted({short for networks in joined.values() for short in networks})
     compose: Tree = {"name": service.name, "services": services}
     if shared:
@@ -106,7 +112,9 @@ def process(service: Service, container: Tree, values: references.Values) -> Tre
         "environment": escape(environment),
         "mem_limit": container["memory"],
         "healthcheck": healthcheck(service, container),
-        "depends_on": {other: {"condition": "service_healthy"} for other in container["after"] if other in service.containers},
+        "depends_on": {
+            other: {"condition": "service_healthy"} for other in container["after"] if other in service.containers
+        },
     }
     return found
 
@@ -126,8 +134,8 @@ def healthcheck(service: Service, container: Tree) -> Tree | None:
     line = (
         f"if command -v curl >/dev/null; then curl -fsS -o /dev/null {url}; "
         f"elif command -v wget >/dev/null; then wget -q -O /dev/null {url}; "
-        f"else bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port['port']}; printf \"GET {health['http']} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n\" >&3; "
-        "head -n 1 <&3 | grep -q \" [23]\"'; fi"
+        f'else bash -c \'exec 3<>/dev/tcp/127.0.0.1/{port["port"]}; printf "GET {health["http"]} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n" >&3; '
+        'head -n 1 <&3 | grep -q " [23]"\'; fi'
     )
     return {"test": ["CMD-SHELL", line], **times}
 
@@ -193,7 +201,9 @@ def merge_options(body: Tree, options: Tree) -> Tree:
         else:
             merged[key] = value
     if merged.get("privileged") is True:
-        merged["security_opt"] = [item for item in merged["security_opt"] if not str(item).startswith("no-new-privileges")]
+        merged["security_opt"] = [
+            item for item in merged["security_opt"] if not str(item).startswith("no-new-privileges")
+        ]
     return merged
 
 
@@ -216,5 +226,14 @@ def directory(site: Site, service: Service) -> str:
 
 def networks(site: Site, host: Host) -> list[Tree]:
     """Shared networks that some project of the host joins."""
-    joined = {short for service in site.on(host.name) for names in shared_networks(site, host, service).values() for short in names}
-    return [{"name": f"mediaserver-{short}", "subnet": subnet} for short, subnet in network.shared_subnets(site).items() if short in joined]
+    joined = {
+        short
+        for service in site.on(host.name)
+        for names in shared_networks(site, host, service).values()
+        for short in names
+    }
+    return [
+        {"name": f"mediaserver-{short}", "subnet": subnet}
+        for short, subnet in network.shared_subnets(site).items()
+        if short in joined
+    ]

@@ -20,21 +20,49 @@ def build(site: Site, host: Host, openings: list[Opening]) -> list[Tree]:
         found.append(entry(service, f"{folder}/compose.yaml", yaml=compose.build(site, host, service, own)))
         found += templates(site, host, service, folder)
         found += secrets(service, folder)
-        found.append(entry(service, f"/etc/systemd/system/mediaserver-{service.name}.service", content=unit(site, host, service, folder)))
+        found.append(
+            entry(
+                service,
+                f"/etc/systemd/system/mediaserver-{service.name}.service",
+                content=unit(site, host, service, folder),
+            )
+        )
     return found
 
 
-def entry(service: Service, path: str, owner: int = 0, group: int = 0, mode: str = "0644", secret: bool = False, **source: object) -> Tree:
-    return {"path": path, "service": service.name, "mode": mode, "owner": owner, "group": group, "secret": secret, **source}
+def entry(
+    service: Service,
+    path: str,
+    owner: int = 0,
+    group: int = 0,
+    mode: str = "0644",
+    secret: bool = False,
+    **source: object,
+) -> Tree:
+    return {
+        "path": path,
+        "service": service.name,
+        "mode": mode,
+        "owner": owner,
+        "group": group,
+        "secret": secret,
+        **source,
+    }
+
+
+def ids(container: Tree) -> tuple[int, int]:
+    """uid and gid of a container's process."""
+    owner, _, group = str(container["user"]).partition(":")
+    return int(owner), int(group)
 
 
 def templates(site: Site, host: Host, service: Service, folder: str) -> list[Tree]:
     """Files below templates/ that some container is given."""
     used: dict[str, tuple[int, int]] = {}
     for container in service.containers.values():
-        owner, _, group = str(container["user"]).partition(":")
+        user = ids(container)
         for name in container["files"]:
-            used.setdefault(name, (int(owner), int(group)))
+            used.setdefault(name, user)
     found = []
     for path in service.entry.templates:
         top = next((name for name in used if path.startswith(f"{name}/")), None)
@@ -47,7 +75,18 @@ def templates(site: Site, host: Host, service: Service, folder: str) -> list[Tre
         secret = path in service.entry.secret_templates
         owner, group = used[top] if secret else (0, 0)
         variables = {"service": service.name, "settings": settings(site, host, service)}
-        found.append(entry(service, f"{folder}/files/{path[:-3]}", owner, group, "0400" if secret else "0644", secret, template=source, variables=variables))
+        found.append(
+            entry(
+                service,
+                f"{folder}/files/{path[:-3]}",
+                owner,
+                group,
+                "0400" if secret else "0644",
+                secret,
+                template=source,
+                variables=variables,
+            )
+        )
     return found
 
 
@@ -60,10 +99,10 @@ def secrets(service: Service, folder: str) -> list[Tree]:
     """One file per container and secret, readable by that container's user only."""
     found = []
     for name, container in service.containers.items():
-        owner, _, group = str(container["user"]).partition(":")
+        owner, group = ids(container)
         for secret in container["secrets"]:
             path = f"{folder}/secrets/{name}/{secret}"
-            found.append(entry(service, path, int(owner), int(group), "0400", True, secret_ref=f"{service.name}.{secret}"))
+            found.append(entry(service, path, owner, group, "0400", True, secret_ref=f"{service.name}.{secret}"))
     return found
 
 

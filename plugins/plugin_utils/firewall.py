@@ -35,7 +35,9 @@ def container_rules(found: list[Opening]) -> list[Tree]:
             continue
         port, name = opening.port, opening.service.name
         four = [source for source in opening.sources if addresses.version(source) != 6]
-        rules += [rule(source, port.number, port.protocol, f"{name} {port.name}", name, opening.marker) for source in four]
+        rules += [
+            rule(source, port.number, port.protocol, f"{name} {port.name}", name, opening.marker) for source in four
+        ]
     return unique(rules)
 
 
@@ -45,7 +47,14 @@ def plain(rules: list[Tree]) -> list[Tree]:
 
 
 def rule(source: str, port: int, protocol: str, comment: str, service: str = "", marker: str = "") -> Tree:
-    return {"from": source, "port": port, "protocol": protocol, "service": service, "comment": comment, "marker": marker or None}
+    return {
+        "from": source,
+        "port": port,
+        "protocol": protocol,
+        "service": service,
+        "comment": comment,
+        "marker": marker or None,
+    }
 
 
 def unique(rules: list[Tree]) -> list[Tree]:
@@ -66,7 +75,11 @@ def node_rules(site: Site, host: Host) -> list[Tree]:
     """The Proxmox node's own rules: SSH, the web interface, NFS where a class asks for it."""
     node = host.node or {}
     sources = network.cidrs(site, node["reach"])
-    rules = [rule(source, port, "tcp", comment) for port, comment in ((22, "ssh"), (node["api"]["port"], "web interface")) for source in sources]
+    rules = [
+        rule(source, port, "tcp", comment)
+        for port, comment in ((22, "ssh"), (node["api"]["port"], "web interface"))
+        for source in sources
+    ]
     for guest in site.hosts.values():
         if guest.guest is not None and guest.guest["node"] == host.name and uses_nfs(site, guest, host):
             rules.append(rule(addresses.single(guest.address), 2049, "tcp", f"nfs for {guest.name}"))
@@ -84,9 +97,16 @@ def uses_nfs(site: Site, guest: Host, node: Host) -> bool:
 
 def proxmox_rules(rules: list[Tree]) -> list[Tree]:
     """The same rules as Proxmox VE's firewall writes them."""
-    found = []
+    found: list[Tree] = []
     for one in rules:
-        entry: Tree = {"type": "in", "action": "ACCEPT", "proto": one["protocol"], "dport": str(one["port"]), "comment": one["comment"], "enable": True}
+        entry: Tree = {
+            "type": "in",
+            "action": "ACCEPT",
+            "proto": one["protocol"],
+            "dport": str(one["port"]),
+            "comment": one["comment"],
+            "enable": True,
+        }
         if one["from"] != addresses.ANY:
             entry["source"] = one["from"]
         if not any({**entry, "comment": ""} == {**other, "comment": ""} for other in found):
@@ -102,7 +122,10 @@ def proxmox(site: Site, host: Host, plans: dict[str, Tree]) -> Tree:
             continue
         both = plans[guest.name]["firewall"]
         outside = [one for one in both["host"] if one["from"] not in network.shared_subnets(site).values()]
-        guests[str(guest.guest["vmid"])] = {"host": guest.name, "rules": proxmox_rules(unique(strip(outside + both["containers"])))}
+        guests[str(guest.guest["vmid"])] = {
+            "host": guest.name,
+            "rules": proxmox_rules(unique(strip(outside + both["containers"]))),
+        }
     return {
         "datacenter": {"policy_in": "DROP", "policy_out": "ACCEPT", "rules": proxmox_rules(node_rules(site, host))},
         "node": {"rules": proxmox_rules(node_rules(site, host))},

@@ -20,7 +20,12 @@ def build(site: Site) -> list[Tree]:
         node = find_node(site, host)
         vmid = host.guest["vmid"]
         if vmid in vmids:
-            site.problems.add("vmid-twice", host.where.at("guest", "vmid"), f"{vmid} is the number of {vmids[vmid]} too", "Give each guest its own number")
+            site.problems.add(
+                "vmid-twice",
+                host.where.at("guest", "vmid"),
+                f"{vmid} is the number of {vmids[vmid]} too",
+                "Give each guest its own number",
+            )
         vmids[vmid] = host.name
         if node is not None:
             check_image(site, host, node)
@@ -35,7 +40,12 @@ def find_node(site: Site, host: Host) -> Host | None:
     node = site.hosts.get(name)
     if node is None or node.node is None:
         nodes = [one.name for one in site.hosts.values() if one.node is not None]
-        site.problems.add("unknown-node", host.where.at("guest", "node"), f"{name!r} is no Proxmox node of the inventory", suggest(name, nodes, "Add a host with `node: {...}`"))
+        site.problems.add(
+            "unknown-node",
+            host.where.at("guest", "node"),
+            f"{name!r} is no Proxmox node of the inventory",
+            suggest(name, nodes, "Add a host with `node: {...}`"),
+        )
         return None
     return node
 
@@ -48,7 +58,12 @@ def image_of(host: Host, node: Host) -> Tree | None:
 def check_image(site: Site, host: Host, node: Host) -> None:
     name, images = (host.guest or {})["image"], (node.node or {})["images"]
     if name not in images:
-        site.problems.add("unknown-image", host.where.at("guest", "image"), f"node {node.name} has no image {name!r}", suggest(name, images, "Add it to the node's images"))
+        site.problems.add(
+            "unknown-image",
+            host.where.at("guest", "image"),
+            f"node {node.name} has no image {name!r}",
+            suggest(name, images, "Add it to the node's images"),
+        )
 
 
 def full_kernel(name: str, image: Tree) -> bool:
@@ -58,16 +73,35 @@ def full_kernel(name: str, image: Tree) -> bool:
 def check_gpu(site: Site, host: Host, node: Host) -> None:
     guest, image = host.guest or {}, image_of(host, node)
     if not guest["gpu"]:
-        needing = [service.name for service in site.on(host.name) for body in service.containers.values() if body["gpu"] == "required"]
+        needing = [
+            service.name
+            for service in site.on(host.name)
+            for body in service.containers.values()
+            if body["gpu"] == "required"
+        ]
         if needing:
-            site.problems.add("gpu-missing", host.where.at("guest", "gpu"), f"{needing[0]} needs a GPU, but {host.name} has none", "Set gpu: true, or place it elsewhere")
+            site.problems.add(
+                "gpu-missing",
+                host.where.at("guest", "gpu"),
+                f"{needing[0]} needs a GPU, but {host.name} has none",
+                "Set gpu: true, or place it elsewhere",
+            )
         return
     if (node.node or {})["gpu"] is None:
-        site.problems.add("node-without-gpu", host.where.at("guest", "gpu"), f"node {node.name} has no `gpu`", "Describe it: node: {gpu: {address: '0000:00:02.0'}}, or remove gpu here")
+        site.problems.add(
+            "node-without-gpu",
+            host.where.at("guest", "gpu"),
+            f"node {node.name} has no `gpu`",
+            "Describe it: node: {gpu: {address: '0000:00:02.0'}}, or remove gpu here",
+        )
     if image is not None and not full_kernel(guest["image"], image):
         full = [name for name, body in (node.node or {})["images"].items() if full_kernel(name, body)]
-        site.problems.add("gpu-with-cloud-kernel", host.where.at("guest", "image"), f"the kernel of {guest['image']} has no GPU drivers",
-                          f"Use {full[0]}" if full else "Use an image with a full kernel and mark it full_kernel: true")
+        site.problems.add(
+            "gpu-with-cloud-kernel",
+            host.where.at("guest", "image"),
+            f"the kernel of {guest['image']} has no GPU drivers",
+            f"Use {full[0]}" if full else "Use an image with a full kernel and mark it full_kernel: true",
+        )
 
 
 def check_shared_gpu(site: Site) -> None:
@@ -77,7 +111,12 @@ def check_shared_gpu(site: Site) -> None:
             continue
         node = host.guest["node"]
         if node in owners:
-            site.problems.add("gpu-twice", host.where.at("guest", "gpu"), f"the GPU of {node} goes to {owners[node]} already; only one guest can have it", "Give it to one of them")
+            site.problems.add(
+                "gpu-twice",
+                host.where.at("guest", "gpu"),
+                f"the GPU of {node} goes to {owners[node]} already; only one guest can have it",
+                "Give it to one of them",
+            )
         owners[node] = host.name
 
 
@@ -125,8 +164,12 @@ def arguments(site: Site, host: Host, node: Host) -> Tree:
     if virtiofs:
         found["virtiofs"] = virtiofs
     if gpu:
-        found |= {"machine": "q35", "bios": "ovmf", "efidisk": {"storage": machine["disk_storage"]},
-                  "pci": {"hostpci0": {"mapping": machine["gpu"]["mapping"], "pcie": True}}}
+        found |= {
+            "machine": "q35",
+            "bios": "ovmf",
+            "efidisk": {"storage": machine["disk_storage"]},
+            "pci": {"hostpci0": {"mapping": machine["gpu"]["mapping"], "pcie": True}},
+        }
     return found
 
 
@@ -152,21 +195,6 @@ def description(site: Site, host: Host) -> str:
     return f"{host.name} of {site.values['site_name']}: {names}. Managed by homelab.mediaserver."
 
 
-def snippets(site: Site, node: Host) -> list[Tree]:
-    """Cloud-init vendor data: the SSH host key that the controller already knows."""
-    found = []
-    for host in site.hosts.values():
-        if host.guest is not None and host.guest["node"] == node.name:
-            key = f"ssh_host_key.{host.name}"
-            data = {
-                "ssh_deletekeys": True,
-                "ssh_keys": {"ed25519_private": {"$secret": key}, "ed25519_public": {"$secret": f"{key}.public"}},
-            }
-            path = f"{(node.node or {})['snippet_path'].rstrip('/')}/{host.name}-vendor.yml"
-            found.append({"file": f"{host.name}-vendor.yml", "path": path, "host": host.name, "secret": key, "header": "#cloud-config", "yaml": data})
-    return found
-
-
 def check_storage(site: Site) -> None:
     """A guest's classes must come from its own node."""
     for host in site.hosts.values():
@@ -181,51 +209,33 @@ def check_storage(site: Site) -> None:
             if body["as"] not in ("virtiofs", "disk") or (body["as"] == "disk" and pool == node.node["disk_storage"]):
                 continue
             if pool not in pools:
-                site.problems.add("unknown-pool", where, f"node {node.name} has no pool {pool!r}", suggest(pool, pools, "Add it to the node's pools"))
+                site.problems.add(
+                    "unknown-pool",
+                    where,
+                    f"node {node.name} has no pool {pool!r}",
+                    suggest(pool, pools, "Add it to the node's pools"),
+                )
             elif dataset and dataset not in pools[pool]["datasets"]:
-                site.problems.add("unknown-dataset", where, f"pool {pool} has no dataset {dataset!r}", suggest(dataset, pools[pool]["datasets"], f"Add it: pools.{pool}.datasets"))
+                site.problems.add(
+                    "unknown-dataset",
+                    where,
+                    f"pool {pool} has no dataset {dataset!r}",
+                    suggest(dataset, pools[pool]["datasets"], f"Add it: pools.{pool}.datasets"),
+                )
             if body["as"] == "disk" and len(name) > 20:
-                site.problems.add("serial-too-long", where, f"the class's name is the disk's serial and longer than 20 letters: {name}", "Choose a shorter name")
+                site.problems.add(
+                    "serial-too-long",
+                    where,
+                    f"the class's name is the disk's serial and longer than 20 letters: {name}",
+                    "Choose a shorter name",
+                )
     for host in site.managed():
         if host.guest is None:
             for name in classes(site, host):
                 if (site.storage(name) or {})["as"] in ("virtiofs", "disk"):
-                    site.problems.add("guest-storage-on-machine", site.where("site_storage", name, "as"), f"{host.name} is no guest and cannot get {name} as {(site.storage(name) or {})['as']}",
-                                      "Use as: local or nfs, or move the service to a guest")
-
-
-def api(body: Tree) -> Tree:
-    """Connection options of the proxmox modules, without the token's secret."""
-    found = {"api_host": body["host"], "api_port": body["port"], "api_user": body["user"], "api_token_id": body["token_id"],
-             "ca_path": body["ca_path"], "validate_certs": body["validate_certs"]}
-    return {key: value for key, value in found.items() if value is not None}
-
-
-def node_plan(site: Site, node: Host, firewall: Tree) -> Tree:
-    """What a node needs before its guests: API, images, mappings, snippets, pools."""
-    body = node.node or {}
-    guests = [host for host in site.hosts.values() if host.guest is not None and host.guest["node"] == node.name]
-    images = {(host.guest or {})["image"]: image_of(host, node) for host in guests}
-    dirs: dict[str, str] = {}
-    for host in guests:
-        for entry in virtiofs_of(site, host).values():
-            dirs[entry["mapping"]] = storage.node_path(node, str((site.storage(entry["mapping"]) or {})["source"]))
-    gpu = body["gpu"] if any((host.guest or {})["gpu"] for host in guests) else None
-    return {
-        "name": body["name"],
-        "host": node.name,
-        "address": node.address,
-        "api": api(body["api"]),
-        "api_secret": f"{node.name}.api_token_secret",
-        "bridge": body["bridge"],
-        "arc_max": sizes.parse(body["arc_max"]) or 0,
-        "images": [{"name": name, "storage": body["image_storage"], **{key: image[key] for key in ("file", "url", "checksum")}} for name, image in images.items() if image],
-        "pci_mappings": [{"id": gpu["mapping"], "path": gpu["address"]}] if gpu else [],
-        "dir_mappings": [{"id": name, "path": path} for name, path in dirs.items()],
-        "snippet_storage": body["snippet_storage"],
-        "snippets": snippets(site, node),
-        "pools": body["pools"],
-        "firewall": firewall,
-    }
-
-
+                    site.problems.add(
+                        "guest-storage-on-machine",
+                        site.where("site_storage", name, "as"),
+                        f"{host.name} is no guest and cannot get {name} as {(site.storage(name) or {})['as']}",
+                        "Use as: local or nfs, or move the service to a guest",
+                    )

@@ -23,9 +23,18 @@ def schemas() -> dict[str, dict[str, Any]]:
     site["additionalProperties"] = True
     host = HOST.json()
     host["additionalProperties"] = True
-    titles = {"service": ("A service of the catalog", SERVICE.json()), "site": ("Variables of a site", site), "host": ("Variables of a host", host)}
+    titles = {
+        "service": ("A service of the catalog", SERVICE.json()),
+        "site": ("Variables of a site", site),
+        "host": ("Variables of a host", host),
+    }
     return {
-        f"{name}.json": {"$schema": "http://json-schema.org/draft-07/schema#", "$id": f"{BASE}/{name}.json", "title": title, **shape}
+        f"{name}.json": {
+            "$schema": "http://json-schema.org/draft-07/schema#",
+            "$id": f"{BASE}/{name}.json",
+            "title": title,
+            **shape,
+        }
         for name, (title, shape) in titles.items()
     }
 

@@ -30,7 +30,15 @@ def scrape(site: Site, host: Host) -> list[Tree]:
             targets.append(target)
             hosts[target] = name
         if targets:
-            found.append({"job": service.name, "service": service.name, "targets": targets, "hosts": hosts, "path": service.spec["metrics"]["path"]})
+            found.append(
+                {
+                    "job": service.name,
+                    "service": service.name,
+                    "targets": targets,
+                    "hosts": hosts,
+                    "path": service.spec["metrics"]["path"],
+                }
+            )
     return found
 
 
@@ -43,7 +51,11 @@ def prometheus_url(site: Site, host: Host) -> str | None:
 
 
 def alerts(site: Site) -> list[Tree]:
-    return [{"service": service.name, "file": service.entry.alerts} for service in site.services.values() if service.entry.alerts]
+    return [
+        {"service": service.name, "file": service.entry.alerts}
+        for service in site.services.values()
+        if service.entry.alerts
+    ]
 
 
 def tiles(site: Site) -> list[Tree]:

@@ -36,14 +36,23 @@ def check_zones(site: Site) -> None:
     for name, networks in site.values["site_zones"].items():
         where = site.where("site_zones", name)
         if name in DERIVED or name == "host":
-            site.problems.add("zone-is-derived", where, f"the zone {name} is derived by the plan", "Choose another name")
+            site.problems.add(
+                "zone-is-derived", where, f"the zone {name} is derived by the plan", "Choose another name"
+            )
             continue
         good = []
         for text in networks:
             if addresses.network(text) is None:
-                site.problems.add("bad-network", where, f"{text!r} is no network", "Write it as 192.168.1.0/24 or fd00:1::/64")
+                site.problems.add(
+                    "bad-network", where, f"{text!r} is no network", "Write it as 192.168.1.0/24 or fd00:1::/64"
+                )
             elif addresses.has_host_bits(text):
-                site.problems.add("network-with-host", where, f"{text} names an address in a network", f"Write {addresses.canonical(text)}")
+                site.problems.add(
+                    "network-with-host",
+                    where,
+                    f"{text} names an address in a network",
+                    f"Write {addresses.canonical(text)}",
+                )
             else:
                 good.append(addresses.canonical(text))
         site.zones[name] = good
@@ -51,8 +60,12 @@ def check_zones(site: Site) -> None:
         for left in first:
             for right in second:
                 if addresses.overlap(left, right):
-                    site.problems.add("zones-overlap", site.where("site_zones", two), f"{right} overlaps {left} of zone {one}",
-                                      "Give each zone networks of its own")
+                    site.problems.add(
+                        "zones-overlap",
+                        site.where("site_zones", two),
+                        f"{right} overlaps {left} of zone {one}",
+                        "Give each zone networks of its own",
+                    )
     if "lan" not in site.zones and site.values["site_zones"]:
         site.problems.add("no-lan", site.where("site_zones"), "there is no zone lan", "Add it: lan: [192.168.1.0/24]")
 
@@ -67,10 +80,20 @@ def check_local_network(site: Site) -> None:
         if addresses.address(text) is None:
             site.problems.add("bad-address", where, f"{text!r} is no IP address", "Write it as 192.168.1.1")
         elif not in_zone(site, text, "lan"):
-            site.problems.add("gateway-outside", where, f"{text} is in none of the networks of zone lan", "Correct the gateway or site_zones.lan")
+            site.problems.add(
+                "gateway-outside",
+                where,
+                f"{text} is in none of the networks of zone lan",
+                "Correct the gateway or site_zones.lan",
+            )
     for index, text in enumerate(local["nameservers"]):
         if addresses.address(text) is None:
-            site.problems.add("bad-address", site.where("site_network", "nameservers", index), f"{text!r} is no IP address", "Write it as 192.168.1.1")
+            site.problems.add(
+                "bad-address",
+                site.where("site_network", "nameservers", index),
+                f"{text!r} is no IP address",
+                "Write it as 192.168.1.1",
+            )
 
 
 def in_zone(site: Site, text: str, zone: str) -> bool:
@@ -90,14 +113,31 @@ def check_hosts(site: Site) -> None:
                     site.problems.add("no-address", where, "the host has no address", "Add ansible_host: <IP address>")
                 continue
             if addresses.address(text) is None:
-                site.problems.add("bad-address", where, f"{text!r} is no IP address", "Write an IP address; guests get it from the plan")
+                site.problems.add(
+                    "bad-address",
+                    where,
+                    f"{text!r} is no IP address",
+                    "Write an IP address; guests get it from the plan",
+                )
                 continue
             if addresses.version(text) != (6 if key == "address6" else 4):
-                site.problems.add("wrong-family", where, f"{text} is of the wrong IP version", "ansible_host is IPv4, address6 is IPv6")
+                site.problems.add(
+                    "wrong-family",
+                    where,
+                    f"{text} is of the wrong IP version",
+                    "ansible_host is IPv4, address6 is IPv6",
+                )
             if text in taken:
-                site.problems.add("address-twice", where, f"{text} is the address of {taken[text]} too", "Give each host its own address")
+                site.problems.add(
+                    "address-twice",
+                    where,
+                    f"{text} is the address of {taken[text]} too",
+                    "Give each host its own address",
+                )
             if text in gateways:
-                site.problems.add("address-is-gateway", where, f"{text} is the gateway's address", "Choose another address")
+                site.problems.add(
+                    "address-is-gateway", where, f"{text} is the gateway's address", "Choose another address"
+                )
             taken[text] = host.name
             check_place(site, host, text, where)
 
@@ -105,13 +145,35 @@ def check_hosts(site: Site) -> None:
 def check_place(site: Site, host: Host, text: str, where: Where) -> None:
     if host.guest is not None and site.zones.get("lan") and not in_zone(site, text, "lan"):
         networks = ", ".join(site.zones["lan"])
-        site.problems.add("address-outside", where, f"{text} is outside the zone lan ({networks})", "Choose an address inside, or correct site_zones.lan")
+        site.problems.add(
+            "address-outside",
+            where,
+            f"{text} is outside the zone lan ({networks})",
+            "Choose an address inside, or correct site_zones.lan",
+        )
     local = site.values["site_network"]
-    gateway, prefix = (local["gateway6"], local["prefix6"]) if addresses.version(text) == 6 else (local["gateway"], local["prefix"])
-    if host.guest is not None and gateway and addresses.address(gateway) is not None and not addresses.in_local_network(text, gateway, prefix):
-        site.problems.add("gateway-unreachable", where, f"{text}/{prefix} cannot reach the gateway {gateway} directly", "Correct the address or site_network.prefix")
+    gateway, prefix = (
+        (local["gateway6"], local["prefix6"]) if addresses.version(text) == 6 else (local["gateway"], local["prefix"])
+    )
+    if (
+        host.guest is not None
+        and gateway
+        and addresses.address(gateway) is not None
+        and not addresses.in_local_network(text, gateway, prefix)
+    ):
+        site.problems.add(
+            "gateway-unreachable",
+            where,
+            f"{text}/{prefix} cannot reach the gateway {gateway} directly",
+            "Correct the address or site_network.prefix",
+        )
     if host.prober_zone and host.prober_zone not in site.zones and host.prober_zone not in DERIVED:
-        site.problems.add("unknown-zone", host.where.at("prober_zone"), f"no zone {host.prober_zone!r}", suggest(host.prober_zone, [*site.zones, *DERIVED]))
+        site.problems.add(
+            "unknown-zone",
+            host.where.at("prober_zone"),
+            f"no zone {host.prober_zone!r}",
+            suggest(host.prober_zone, [*site.zones, *DERIVED]),
+        )
 
 
 def check_pool(site: Site) -> None:
@@ -121,14 +183,29 @@ def check_pool(site: Site) -> None:
         site.problems.add("bad-network", where, f"{pool!r} is no IPv4 network", "Write it as 172.20.0.0/16")
         return
     if addresses.network(pool).prefixlen > 20:
-        site.problems.add("pool-too-small", where, f"{pool} is too small for the containers' networks", "Give it a prefix of at most 20")
+        site.problems.add(
+            "pool-too-small",
+            where,
+            f"{pool} is too small for the containers' networks",
+            "Give it a prefix of at most 20",
+        )
     for zone, networks in site.zones.items():
         for network in networks:
             if addresses.overlap(pool, network):
-                site.problems.add("pool-overlaps", where, f"{pool} overlaps {network} of zone {zone}", "Choose a range that nothing else uses, as 172.20.0.0/16")
+                site.problems.add(
+                    "pool-overlaps",
+                    where,
+                    f"{pool} overlaps {network} of zone {zone}",
+                    "Choose a range that nothing else uses, as 172.20.0.0/16",
+                )
     for host in site.hosts.values():
         if host.address and addresses.address(host.address) is not None and addresses.contains(pool, host.address):
-            site.problems.add("pool-overlaps", where, f"{pool} holds {host.name}'s address {host.address}", "Choose a range that nothing else uses")
+            site.problems.add(
+                "pool-overlaps",
+                where,
+                f"{pool} holds {host.name}'s address {host.address}",
+                "Choose a range that nothing else uses",
+            )
 
 
 def check_reach(site: Site) -> None:
@@ -140,7 +217,11 @@ def check_reach(site: Site) -> None:
                 unknown_zone(site, service.entry.where.at("reach"), zone, known)
         for zone in (service.route or {}).get("allow") or []:
             unknown_zone(site, service.entry.where.at("route", "allow"), zone, known)
-        if "edge" in (zone for port in service.ports.values() for zone in port.reach) and service.route and site.provider("proxy") is None:
+        if (
+            "edge" in (zone for port in service.ports.values() for zone in port.reach)
+            and service.route
+            and site.provider("proxy") is None
+        ):
             continue
     for zone in site.values["site_admin"]["reach"]:
         unknown_zone(site, site.where("site_admin", "reach"), zone, known)

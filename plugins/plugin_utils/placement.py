@@ -20,7 +20,9 @@ def place(site: Site) -> None:
         entry = site.catalog.get(name)
         if entry is None:
             otherwise = f"Add inventories/<env>/catalog/{name}/service.yml, or remove it"
-            site.problems.add("unknown-service", where, "no such service in the catalog", suggest(name, site.catalog, otherwise))
+            site.problems.add(
+                "unknown-service", where, "no such service in the catalog", suggest(name, site.catalog, otherwise)
+            )
             continue
         hosts = check_hosts(site, where.at("hosts"), body["hosts"])
         service = Service(entry, where, hosts, body)
@@ -41,7 +43,9 @@ def check_hosts(site: Site, where: Where, hosts: list[str]) -> list[str]:
             site.problems.add("unknown-host", where, f"no host {name!r} in the inventory", suggest(name, managed))
         elif host.node is not None or host.prober_zone:
             kind = "a Proxmox node" if host.node is not None else "a prober"
-            site.problems.add("host-runs-nothing", where, f"{name} is {kind} and runs no services", suggest(name, managed))
+            site.problems.add(
+                "host-runs-nothing", where, f"{name} is {kind} and runs no services", suggest(name, managed)
+            )
         elif name in good:
             site.problems.add("host-twice", where, f"{name} is named twice", "Name each host once")
         else:
@@ -55,7 +59,12 @@ def pick_containers(site: Site, service: Service) -> dict[str, Tree]:
     for key in ("with", "without", "memory"):
         for name in body[key]:
             if name not in declared:
-                site.problems.add("unknown-container", service.where.at(key), f"{service.name} has no container {name!r}", suggest(name, declared))
+                site.problems.add(
+                    "unknown-container",
+                    service.where.at(key),
+                    f"{service.name} has no container {name!r}",
+                    suggest(name, declared),
+                )
     chosen = {}
     for name, container in declared.items():
         if name in body["without"] or (container["optional"] and name not in body["with"]):
@@ -67,8 +76,12 @@ def pick_containers(site: Site, service: Service) -> dict[str, Tree]:
     for name, container in chosen.items():
         for other in container["after"]:
             if other in declared and other not in chosen:
-                site.problems.add("after-left-out", service.where.at("without"), f"container {name} waits for {other}, which is left out",
-                                  f"Leave out {name} too, or keep {other}")
+                site.problems.add(
+                    "after-left-out",
+                    service.where.at("without"),
+                    f"container {name} waits for {other}, which is left out",
+                    f"Leave out {name} too, or keep {other}",
+                )
     return chosen
 
 
@@ -84,7 +97,9 @@ def find_ports(site: Site, service: Service) -> dict[str, Port]:
     """All ports of a placed service with the inventory's changes."""
     changes: Tree = service.placement["ports"]
     ports: dict[str, Port] = {}
-    sources: list[tuple[str, bool, Tree]] = [(name, body["host_network"], body["ports"]) for name, body in service.containers.items()]
+    sources: list[tuple[str, bool, Tree]] = [
+        (name, body["host_network"], body["ports"]) for name, body in service.containers.items()
+    ]
     sources.append(("", True, (service.system or {}).get("ports") or {}))
     for container, shared, declared in sources:
         for name, port in declared.items():
@@ -92,14 +107,33 @@ def find_ports(site: Site, service: Service) -> dict[str, Port]:
             reach = first(change.get("reach"), port["reach"], service.spec["reach"], [])
             number = change.get("port") or port["port"]
             if shared and container and change.get("port"):
-                site.problems.add("port-of-host-network", service.where.at("ports", name), f"container {container} shares the host's network and picks its port itself",
-                                  "Change the application's own setting")
+                site.problems.add(
+                    "port-of-host-network",
+                    service.where.at("ports", name),
+                    f"container {container} shares the host's network and picks its port itself",
+                    "Change the application's own setting",
+                )
                 number = port["port"]
             silent = port["protocol"] == "udp" and name == "vpn" if port["silent"] is None else port["silent"]
-            ports[name] = Port(service.name, name, number, number if not container else port["port"], port["protocol"], tuple(reach), container, shared, silent)
+            ports[name] = Port(
+                service.name,
+                name,
+                number,
+                number if not container else port["port"],
+                port["protocol"],
+                tuple(reach),
+                container,
+                shared,
+                silent,
+            )
     for name in changes:
         if name not in ports:
-            site.problems.add("unknown-port", service.where.at("ports", name), f"{service.name} has no port of that name", suggest(name, ports))
+            site.problems.add(
+                "unknown-port",
+                service.where.at("ports", name),
+                f"{service.name} has no port of that name",
+                suggest(name, ports),
+            )
     return ports
 
 
@@ -115,7 +149,12 @@ def check_providers(site: Site) -> None:
             names = " and ".join(service.name for service in providers)
             site.problems.add("provider-twice", providers[1].where, f"{names} both provide {what}", "Place one of them")
         if providers and len(providers[0].hosts) > 1:
-            site.problems.add("provider-on-two-hosts", providers[0].where.at("hosts"), f"{what} runs on {len(providers[0].hosts)} hosts", "Place it on one host")
+            site.problems.add(
+                "provider-on-two-hosts",
+                providers[0].where.at("hosts"),
+                f"{what} runs on {len(providers[0].hosts)} hosts",
+                "Place it on one host",
+            )
 
 
 def resolve_settings(site: Site) -> None:

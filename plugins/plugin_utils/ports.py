@@ -38,7 +38,9 @@ def openings(site: Site, host: Host) -> list[Opening]:
     for service in site.on(host.name):
         local = application_port(service)
         for port in service.ports.values():
-            found.append(Opening(service, port, tuple(sources(site, host, service, port)), port is local, marker(service)))
+            found.append(
+                Opening(service, port, tuple(sources(site, host, service, port)), port is local, marker(service))
+            )
     return found
 
 
@@ -84,8 +86,13 @@ def check(site: Site, host: Host, found: list[Opening]) -> None:
             key = (port.protocol, port.number)
             owner = taken.setdefault(key, f"{opening.service.name} ({port.name})")
             if owner != f"{opening.service.name} ({port.name})":
-                site.problems.add("port-taken", where, f"port {port.number}/{port.protocol} on {host.name} belongs to {owner} already",
-                                  f"Move one to another host, or give it another port: site_services.{opening.service.name}.ports: {{{port.name}: <number>}}")
+                site.problems.add(
+                    "port-taken",
+                    where,
+                    f"port {port.number}/{port.protocol} on {host.name} belongs to {owner} already",
+                    "Move one to another host, or give it another port: "
+                    f"site_services.{opening.service.name}.ports: {{{port.name}: <number>}}",
+                )
         check_database(site, opening)
         check_internet(site, opening)
 
@@ -100,17 +107,38 @@ def place_of(opening: Opening) -> Where:
 
 
 def check_database(site: Site, opening: Opening) -> None:
-    kind = DATABASE_PORTS.get(opening.port.inside) or ("the database" if DATABASE_IMAGE.search(image_of(opening)) else "")
+    kind = DATABASE_PORTS.get(opening.port.inside) or (
+        "the database" if DATABASE_IMAGE.search(image_of(opening)) else ""
+    )
     metrics = metrics_port(opening.service) is opening.port
     if kind and opening.port.container and not metrics and (opening.sources or opening.port.reach):
-        site.problems.add("database-published", place_of(opening), f"{kind} of {opening.service.name} would be reachable from {', '.join(opening.port.reach)}",
-                          "Remove the port: containers of one service reach each other by name; or give it `reach: []`")
+        site.problems.add(
+            "database-published",
+            place_of(opening),
+            f"{kind} of {opening.service.name} would be reachable from {', '.join(opening.port.reach)}",
+            "Remove the port: containers of one service reach each other by name; or give it `reach: []`",
+        )
 
 
 def check_internet(site: Site, opening: Opening) -> None:
     """What has a public name is reached through the proxy, where its login and certificate are."""
     service = opening.service
     if "internet" in opening.port.reach and service.route and service.entry.provides() != "proxy":
-        site.problems.add("past-the-proxy", place_of(opening), f"{service.name} would be open to the Internet past the proxy", "Replace internet by edge in `reach`; `route.allow` opens its name")
-    if "internet" in opening.port.reach and service.spec["configure"] and not opening.marker and service.entry.provides() != "proxy":
-        site.problems.add("setup-in-public", place_of(opening), f"anybody could set up {service.name} before its owner", "Add `setup_marker`")
+        site.problems.add(
+            "past-the-proxy",
+            place_of(opening),
+            f"{service.name} would be open to the Internet past the proxy",
+            "Replace internet by edge in `reach`; `route.allow` opens its name",
+        )
+    if (
+        "internet" in opening.port.reach
+        and service.spec["configure"]
+        and not opening.marker
+        and service.entry.provides() != "proxy"
+    ):
+        site.problems.add(
+            "setup-in-public",
+            place_of(opening),
+            f"anybody could set up {service.name} before its owner",
+            "Add `setup_marker`",
+        )

@@ -13,7 +13,9 @@ ANSWERS = [200, 204, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405]
 """Any of these shows that the application itself answers."""
 
 
-def build(site: Site, hosts: dict[str, Tree], nodes: dict[str, list[Tree]], routes: list[Tree], forwards: list[Tree]) -> list[Tree]:
+def build(
+    site: Site, hosts: dict[str, Tree], nodes: dict[str, list[Tree]], routes: list[Tree], forwards: list[Tree]
+) -> list[Tree]:
     found = names(site, hosts, routes, forwards)  # first: a port that is asked by name is not asked again without
     for zone in ("lan", "edge", "vpn"):
         for askers in askers_of(site, zone):
@@ -54,7 +56,17 @@ def from_rules(site: Site, zone: str, asker: dict[int, str], host: Host, rules: 
 def probe(site: Site, zone: str, host: Host, rule: Tree, version: int) -> Tree:
     service = site.services.get(str(rule.get("service") or ""))
     address = host.address if version == 4 else host.address6
-    return entry(host.name, address, version, rule["port"], rule["protocol"], zone, service, rule.get("marker"), **conversation(site, service, rule))
+    return entry(
+        host.name,
+        address,
+        version,
+        rule["port"],
+        rule["protocol"],
+        zone,
+        service,
+        rule.get("marker"),
+        **conversation(site, service, rule),
+    )
 
 
 def conversation(site: Site, service: Service | None, rule: Tree) -> Tree:
@@ -91,7 +103,17 @@ def first_name(site: Site) -> str | None:
     return None
 
 
-def entry(host: str, address: str | None, version: int, port: int, protocol: str, zone: str, service: Service | None, marker: object, **how: object) -> Tree:
+def entry(
+    host: str,
+    address: str | None,
+    version: int,
+    port: int,
+    protocol: str,
+    zone: str,
+    service: Service | None,
+    marker: object,
+    **how: object,
+) -> Tree:
     body: Tree = {
         "host": host,
         "address": address if version == 4 else None,
@@ -125,10 +147,24 @@ def through_router(site: Site, hosts: dict[str, Tree], forwards: list[Tree]) -> 
         service = site.services[forward["service"]]
         name = next((one for one in service.hosts if site.hosts[one].address == forward["to"]), service.hosts[0])
         rules = [*hosts[name]["firewall"]["host"], *hosts[name]["firewall"]["containers"]]
-        rule = next((one for one in rules if one["port"] == forward["port"] and one["protocol"] == forward["protocol"]), None)
+        rule = next(
+            (one for one in rules if one["port"] == forward["port"] and one["protocol"] == forward["protocol"]), None
+        )
         for version, address in public(site):
             if rule is not None and version == 4:
-                found.append(entry("router", address, 4, forward["port"], forward["protocol"], "internet", service, rule.get("marker"), **conversation(site, service, {**rule, "service": service.name})))
+                found.append(
+                    entry(
+                        "router",
+                        address,
+                        4,
+                        forward["port"],
+                        forward["protocol"],
+                        "internet",
+                        service,
+                        rule.get("marker"),
+                        **conversation(site, service, {**rule, "service": service.name}),
+                    )
+                )
     return found
 
 
@@ -140,11 +176,39 @@ def names(site: Site, hosts: dict[str, Tree], routes: list[Tree], forwards: list
         path = health_path(service) or route["path"]
         for zone in ("lan", "vpn"):
             if site.zones.get(zone) and may(site, route, zone):
-                found.append(entry(proxy.name, proxy.address, 4, 443, "tcp", zone, service, None, speak="https", path=path, server_name=route["domains"][0]))
+                found.append(
+                    entry(
+                        proxy.name,
+                        proxy.address,
+                        4,
+                        443,
+                        "tcp",
+                        zone,
+                        service,
+                        None,
+                        speak="https",
+                        path=path,
+                        server_name=route["domains"][0],
+                    )
+                )
         if route["allow"] == "any" and any(one["port"] == 443 and one["to"] == proxy.address for one in forwards):
             for version, address in public(site):
                 if version == 4:
-                    found.append(entry("router", address, 4, 443, "tcp", "internet", service, None, speak="https", path=path, server_name=route["domains"][0]))
+                    found.append(
+                        entry(
+                            "router",
+                            address,
+                            4,
+                            443,
+                            "tcp",
+                            "internet",
+                            service,
+                            None,
+                            speak="https",
+                            path=path,
+                            server_name=route["domains"][0],
+                        )
+                    )
     return found
 
 
@@ -172,7 +236,10 @@ def unique(found: list[Tree]) -> list[Tree]:
 def silent(site: Site, one: Tree) -> bool:
     """VPN servers answer only to who holds a key: from outside such a port looks closed, open or not."""
     service = site.services.get(one["service"])
-    return service is not None and any(port.silent and (port.protocol, port.number) == (one["protocol"], one["port"]) for port in service.ports.values())
+    return service is not None and any(
+        port.silent and (port.protocol, port.number) == (one["protocol"], one["port"])
+        for port in service.ports.values()
+    )
 
 
 def unprobed(site: Site) -> list[Tree]:
@@ -189,5 +256,10 @@ def unprobed(site: Site) -> list[Tree]:
 
 def targets(site: Site) -> list[Tree]:
     """Addresses whose every port is looked at: all hosts and nodes, and the home from outside."""
-    found = [{"name": host.name, "address": address} for host in site.hosts.values() if not host.prober_zone for address in host.addresses]
+    found = [
+        {"name": host.name, "address": address}
+        for host in site.hosts.values()
+        if not host.prober_zone
+        for address in host.addresses
+    ]
     return found + [{"name": "router", "address": address} for _version, address in public(site)]

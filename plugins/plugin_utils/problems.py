@@ -95,4 +95,6 @@ def suggest(name: str, known: Iterable[str], otherwise: str = "") -> str:
         return f"Did you mean {near[0]}"
     if otherwise or not names:
         return otherwise or "Remove it"
-    return f"Use {one_of(names)}" if len(names) <= 12 else f"There are {', '.join(names[:12])} and {len(names) - 12} more"
+    return (
+        f"Use {one_of(names)}" if len(names) <= 12 else f"There are {', '.join(names[:12])} and {len(names) - 12} more"
+    )

@@ -12,7 +12,18 @@ from .model import Service, Site
 from .problems import Where, suggest
 
 PATTERN = re.compile(r"\$\{([^}]*)\}")
-PLAIN = ("domain", "timezone", "email", "url", "name", "host.name", "host.address", "host.address6", "network.gateway", "nameservers")
+PLAIN = (
+    "domain",
+    "timezone",
+    "email",
+    "url",
+    "name",
+    "host.name",
+    "host.address",
+    "host.address6",
+    "network.gateway",
+    "nameservers",
+)
 
 
 class Values:
@@ -37,18 +48,21 @@ class Values:
     def plain(self, name: str) -> str:
         values = self.site.values
         host = self.site.hosts.get(self.host)
-        return str({
-            "domain": values["site_domain"],
-            "timezone": values["site_timezone"],
-            "email": values["site_email"],
-            "name": values["site_name"],
-            "url": public_url(self.site, self.service),
-            "host.name": self.host,
-            "host.address": host.address if host else "",
-            "host.address6": host.address6 if host else "",
-            "network.gateway": values["site_network"]["gateway"],
-            "nameservers": ",".join(values["site_network"]["nameservers"]),
-        }[name] or "")
+        return str(
+            {
+                "domain": values["site_domain"],
+                "timezone": values["site_timezone"],
+                "email": values["site_email"],
+                "name": values["site_name"],
+                "url": public_url(self.site, self.service),
+                "host.name": self.host,
+                "host.address": host.address if host else "",
+                "host.address6": host.address6 if host else "",
+                "network.gateway": values["site_network"]["gateway"],
+                "nameservers": ",".join(values["site_network"]["nameservers"]),
+            }[name]
+            or ""
+        )
 
     def of_service(self, name: str, what: str) -> str | None:
         service = self.site.services.get(name)
@@ -111,4 +125,6 @@ def check(value: Any, values: Values, where: Where) -> None:
     elif isinstance(value, str):
         for name in PATTERN.findall(value):
             if values.get(name) is None:
-                values.site.problems.add("unknown-reference", where, f"${{{name}}} means nothing here", suggest(name, values.known()))
+                values.site.problems.add(
+                    "unknown-reference", where, f"${{{name}}} means nothing here", suggest(name, values.known())
+                )

@@ -20,14 +20,23 @@ def build(site: Site) -> list[Tree]:
             continue
         where = service.entry.where.at("route")
         if proxy is None:
-            site.problems.add("route-without-proxy", where, f"{service.name} has a public name, but no placed service is a proxy",
-                              "Place nginx-proxy-manager: site_services: {nginx-proxy-manager: {hosts: [...]}}")
+            site.problems.add(
+                "route-without-proxy",
+                where,
+                f"{service.name} has a public name, but no placed service is a proxy",
+                "Place nginx-proxy-manager: site_services: {nginx-proxy-manager: {hosts: [...]}}",
+            )
             continue
         if not service.hosts or not proxy_hosts:
             continue
         domain = domain_of(site, str(service.route["name"]))
         if domain in names:
-            site.problems.add("name-twice", service.where.at("route", "name"), f"{domain} is the name of {names[domain]} already", f"Give it another: site_services.{service.name}.route.name")
+            site.problems.add(
+                "name-twice",
+                service.where.at("route", "name"),
+                f"{domain} is the name of {names[domain]} already",
+                f"Give it another: site_services.{service.name}.route.name",
+            )
         names[domain] = service.name
         check_login(site, service)
         upstream = find_upstream(site, service, proxy_hosts[0])
@@ -40,10 +49,18 @@ def check_login(site: Site, service: Service) -> None:
     route = service.route or {}
     if route["login"] != "none":
         return
-    key = service.where.at("route", "login") if (service.placement["route"] or {}).get("login") else service.entry.where.at("route", "login")
+    key = (
+        service.where.at("route", "login")
+        if (service.placement["route"] or {}).get("login")
+        else service.entry.where.at("route", "login")
+    )
     if "internet" in route["allow"]:
-        site.problems.add("internet-without-login", key, f"{service.name} would be open to the Internet without login",
-                          "Say login: proxy (the proxy asks) or application, or remove internet from allow")
+        site.problems.add(
+            "internet-without-login",
+            key,
+            f"{service.name} would be open to the Internet without login",
+            "Say login: proxy (the proxy asks) or application, or remove internet from allow",
+        )
 
 
 def find_upstream(site: Site, service: Service, proxy_host: str) -> Tree | None:
@@ -55,19 +72,37 @@ def find_upstream(site: Site, service: Service, proxy_host: str) -> Tree | None:
     host = site.hosts[service.hosts[0]]
     if proxy_host in service.hosts:
         if port.shared:
-            return {"host": proxy_host, "address": "host.docker.internal", "port": port.number, "scheme": route["scheme"]}
-        return {"host": proxy_host, "address": alias(service, port.container), "port": port.inside, "scheme": route["scheme"]}
+            return {
+                "host": proxy_host,
+                "address": "host.docker.internal",
+                "port": port.number,
+                "scheme": route["scheme"],
+            }
+        return {
+            "host": proxy_host,
+            "address": alias(service, port.container),
+            "port": port.inside,
+            "scheme": route["scheme"],
+        }
     sources = network.cidrs(site, port.reach)
     address = site.hosts[proxy_host].address
     if address and not any(addresses.contains(source, address) for source in sources):
-        site.problems.add("proxy-cannot-reach", service.entry.where.at("reach"), f"the proxy on {proxy_host} may not reach {service.name}'s port {port.name} on {host.name}",
-                          "Add edge to `reach`")
+        site.problems.add(
+            "proxy-cannot-reach",
+            service.entry.where.at("reach"),
+            f"the proxy on {proxy_host} may not reach {service.name}'s port {port.name} on {host.name}",
+            "Add edge to `reach`",
+        )
     return {"host": host.name, "address": host.address, "port": port.number, "scheme": route["scheme"]}
 
 
 def alias(service: Service, container: str) -> str:
     """A container's name on networks that several projects share."""
-    return service.name if container in ("", service.name) or len(service.containers) == 1 else f"{service.name}-{container}"
+    return (
+        service.name
+        if container in ("", service.name) or len(service.containers) == 1
+        else f"{service.name}-{container}"
+    )
 
 
 def entry(site: Site, service: Service, domain: str, upstream: Tree, proxy_host: str) -> Tree:
@@ -93,7 +128,15 @@ def names(site: Site, routes: list[Tree]) -> list[Tree]:
     for route in routes:
         proxy = site.hosts[route["host"]]
         for domain in route["domains"]:
-            found.append({"name": domain, "address": proxy.address, "address6": proxy.address6 or None, "public": route["allow"] == "any", "service": route["service"]})
+            found.append(
+                {
+                    "name": domain,
+                    "address": proxy.address,
+                    "address6": proxy.address6 or None,
+                    "public": route["allow"] == "any",
+                    "service": route["service"],
+                }
+            )
     return found
 
 
@@ -105,11 +148,21 @@ def forwards(site: Site) -> list[Tree]:
             if "internet" not in port.reach:
                 continue
             for name in service.hosts:
-                one = {"protocol": port.protocol, "port": port.number, "to": site.hosts[name].address, "service": service.name}
+                one = {
+                    "protocol": port.protocol,
+                    "port": port.number,
+                    "to": site.hosts[name].address,
+                    "service": service.name,
+                }
                 other = found.setdefault((port.protocol, port.number), one)
                 if other["to"] != one["to"]:
-                    site.problems.add("forward-twice", service.where.at("hosts"), f"the router can forward port {port.number}/{port.protocol} to one machine, but {other['to']} and {one['to']} want it",
-                                      "Place it on one host, or give it another port")
+                    site.problems.add(
+                        "forward-twice",
+                        service.where.at("hosts"),
+                        f"the router can forward port {port.number}/{port.protocol} to one machine, but "
+                        f"{other['to']} and {one['to']} want it",
+                        "Place it on one host, or give it another port",
+                    )
     derived = list(found.values())
     check_written(site, derived)
     return derived
@@ -124,4 +177,9 @@ def check_written(site: Site, derived: list[Tree]) -> None:
     for index, one in enumerate(written):
         key = (one.get("protocol"), one.get("port"), one.get("to")) if isinstance(one, dict) else None
         if key not in wanted:
-            site.problems.add("forward-unneeded", site.where("site_router", "forwards", index), "no service wants this forward", "Remove it; the plan derives the forwards")
+            site.problems.add(
+                "forward-unneeded",
+                site.where("site_router", "forwards", index),
+                "no service wants this forward",
+                "Remove it; the plan derives the forwards",
+            )

@@ -21,7 +21,11 @@ from .problems import Problems, Where, one_of, suggest
 class Type(Protocol):
     """What a value may be."""
 
-    help: str
+    @property
+    def help(self) -> str: ...
+
+    @property
+    def default(self) -> Any: ...
 
     def clean(self, value: Any, where: Where, problems: Problems) -> Any: ...
 

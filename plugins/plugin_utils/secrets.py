@@ -8,7 +8,6 @@ from __future__ import annotations
 from .model import Site, Tree
 from .problems import suggest
 
-
 TOKEN_HELP = "the secret of the API token: pveum user token add <user> <token id>"
 
 
@@ -24,11 +23,20 @@ def build(site: Site) -> list[Tree]:
     for host in site.hosts.values():
         if host.node is not None:
             found.append(asked(site, f"the node {host.name}", f"{host.name}.api_token_secret", TOKEN_HELP))
-    found += [{"name": f"ssh_host_key.{host.name}", "kind": "ssh_ed25519"} for host in site.hosts.values() if host.guest is not None]
+    found += [
+        {"name": f"ssh_host_key.{host.name}", "kind": "ssh_ed25519"}
+        for host in site.hosts.values()
+        if host.guest is not None
+    ]
     known = {one["name"] for one in found}
     for name in site.values["site_secrets"]:
         if name not in known:
-            site.problems.add("unknown-secret", site.where("site_secrets", name), "no placed service has a secret of that name", suggest(name, known))
+            site.problems.add(
+                "unknown-secret",
+                site.where("site_secrets", name),
+                "no placed service has a secret of that name",
+                suggest(name, known),
+            )
     return found
 
 
@@ -37,12 +45,20 @@ def asked(site: Site, who: str, name: str, help_text: str) -> Tree:
     if name not in site.given_secrets:
         hint = f" ({help_text})" if help_text else ""
         first, _, second = name.partition(".")
-        site.problems.add("secret-missing", site.where("site_secrets", name), f"{who} needs a secret that only the owner has{hint}",
-                          f"Add it, encrypted by ansible-vault: site_secrets: {{{first}: {{{second}: ...}}}}")
+        site.problems.add(
+            "secret-missing",
+            site.where("site_secrets", name),
+            f"{who} needs a secret that only the owner has{hint}",
+            f"Add it, encrypted by ansible-vault: site_secrets: {{{first}: {{{second}: ...}}}}",
+        )
     return {"name": name, "ask": True, "help": help_text}
 
 
 def known_hosts(site: Site) -> list[Tree]:
     """Host keys that are known before the guest exists."""
     port = site.values["site_admin"]["ssh_port"]
-    return [{"host": host.name, "addresses": host.addresses, "port": port, "secret": f"ssh_host_key.{host.name}"} for host in site.hosts.values() if host.guest is not None]
+    return [
+        {"host": host.name, "addresses": host.addresses, "port": port, "secret": f"ssh_host_key.{host.name}"}
+        for host in site.hosts.values()
+        if host.guest is not None
+    ]

@@ -14,7 +14,13 @@ from .schema import fresh
 from .site_schema import HOST, SITE
 
 
-def load(raw: Mapping[str, Any], hosts: Mapping[str, Any], places: dict[str, str], catalog: dict[str, Entry], problems: Problems) -> Site:
+def load(
+    raw: Mapping[str, Any],
+    hosts: Mapping[str, Any],
+    places: dict[str, str],
+    catalog: dict[str, Entry],
+    problems: Problems,
+) -> Site:
     """``raw``: the site_* variables. ``hosts``: per host its ``file``, ``groups`` and ``vars``. ``places``: variable -> file."""
     values: dict[str, Any] = {}
     for name, kind in SITE.fields.items():
@@ -49,7 +55,8 @@ def fill_backup(values: dict[str, Any]) -> None:
 
 def load_host(name: str, body: Mapping[str, Any], problems: Problems) -> Host:
     where = Where(str(body.get("file") or "hosts.yml"), name)
-    known = {key: value for key, value in (body.get("vars") or {}).items() if key in HOST.fields}
+    given = body.get("vars") or {}
+    known = {key: value for key, value in given.items() if key in HOST.fields} if isinstance(given, Mapping) else given
     cleaned = HOST.clean(known, where, problems) or {}
     return Host(
         name=name,

@@ -19,16 +19,31 @@ PLACEMENT = Table(
         "with": Items(Text(), "Optional containers to add"),
         "without": Items(Text(), "Containers to leave out"),
         "settings": Named(Anything(), "Merged over the catalog's settings"),
-        "environment": Named(Text(numbers=True), "Further environment, for all its containers or as {container: {...}}"),
-        "volumes": Named(Table({"class": Text("Storage class"), "folder": Text(pattern=FOLDER, wanted="a relative path")}),
-                         "Volumes that lie elsewhere"),
-        "route": Table({
-            "name": Text("Name before the site's domain", pattern=r"^(@|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)$", wanted="a DNS name"),
-            "login": Text(choices=("application", "proxy", "none")),
-            "allow": Items(ZONE, default=None),
-        }, "What is different about its public name"),
-        "ports": Named(Table({"port": Number(least=1, most=65535, wanted="a port"), "reach": Items(ZONE, default=None)}, short="port"),
-                       "Host ports or reach that differ"),
+        "environment": Named(
+            Text(numbers=True), "Further environment, for all its containers or as {container: {...}}"
+        ),
+        "volumes": Named(
+            Table({"class": Text("Storage class"), "folder": Text(pattern=FOLDER, wanted="a relative path")}),
+            "Volumes that lie elsewhere",
+        ),
+        "route": Table(
+            {
+                "name": Text(
+                    "Name before the site's domain",
+                    pattern=r"^(@|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)$",
+                    wanted="a DNS name",
+                ),
+                "login": Text(choices=("application", "proxy", "none")),
+                "allow": Items(ZONE, default=None),
+            },
+            "What is different about its public name",
+        ),
+        "ports": Named(
+            Table(
+                {"port": Number(least=1, most=65535, wanted="a port"), "reach": Items(ZONE, default=None)}, short="port"
+            ),
+            "Host ports or reach that differ",
+        ),
         "memory": Named(Size(), "Memory limits by container"),
     },
     "Where a service runs and what is different about it here",
@@ -53,18 +68,42 @@ STORAGE = Table(
 BACKUP = Table(
     {
         "repositories": Named(
-            Table({"class": Text("Storage class it lies on"), "folder": Text(default="restic-repo", pattern=FOLDER, wanted="a relative path"),
-                   "url": Text("restic's own address of a remote repository")}),
+            Table(
+                {
+                    "class": Text("Storage class it lies on"),
+                    "folder": Text(default="restic-repo", pattern=FOLDER, wanted="a relative path"),
+                    "url": Text("restic's own address of a remote repository"),
+                }
+            ),
             "Where backups go",
             pattern=NAME,
             default={"local": {"class": "backups", "folder": "restic-repo", "url": None}},
         ),
-        "keep": Table({"hourly": Number(default=0), "daily": Number(default=7), "weekly": Number(default=4), "monthly": Number(default=6)},
-                      "How many to keep", default={"hourly": 0, "daily": 7, "weekly": 4, "monthly": 6}),
-        "times": Table({"hourly": Text(default="*-*-* *:10:00"), "daily": Text(default="*-*-* 02:30:00"),
-                        "weekly": Text(default="Sun *-*-* 03:30:00"), "monthly": Text(default="*-*-01 04:30:00")},
-                       "When, as systemd's OnCalendar",
-                       default={"hourly": "*-*-* *:10:00", "daily": "*-*-* 02:30:00", "weekly": "Sun *-*-* 03:30:00", "monthly": "*-*-01 04:30:00"}),
+        "keep": Table(
+            {
+                "hourly": Number(default=0),
+                "daily": Number(default=7),
+                "weekly": Number(default=4),
+                "monthly": Number(default=6),
+            },
+            "How many to keep",
+            default={"hourly": 0, "daily": 7, "weekly": 4, "monthly": 6},
+        ),
+        "times": Table(
+            {
+                "hourly": Text(default="*-*-* *:10:00"),
+                "daily": Text(default="*-*-* 02:30:00"),
+                "weekly": Text(default="Sun *-*-* 03:30:00"),
+                "monthly": Text(default="*-*-01 04:30:00"),
+            },
+            "When, as systemd's OnCalendar",
+            default={
+                "hourly": "*-*-* *:10:00",
+                "daily": "*-*-* 02:30:00",
+                "weekly": "Sun *-*-* 03:30:00",
+                "monthly": "*-*-01 04:30:00",
+            },
+        ),
     },
     "Backups",
     default={},
@@ -74,46 +113,114 @@ SITE = Table(
     {
         "site_name": Text("Short name of the site", pattern=f"^{NAME}$", wanted=NAME_TEXT),
         "site_domain": Text("Domain of the public names", pattern=HOSTNAME, wanted="a domain"),
-        "site_email": Text("Address for certificates and alerts", pattern=r"^[^@\s]+@[^@\s]+$", wanted="an e-mail address"),
-        "site_timezone": Text("Time zone", default="Etc/UTC", pattern=r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$", wanted="a time zone as Europe/Paris"),
+        "site_email": Text(
+            "Address for certificates and alerts", pattern=r"^[^@\s]+@[^@\s]+$", wanted="an e-mail address"
+        ),
+        "site_timezone": Text(
+            "Time zone",
+            default="Etc/UTC",
+            pattern=r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$",
+            wanted="a time zone as Europe/Paris",
+        ),
         "site_admin": Table(
-            {"user": Text("Login", pattern=r"^[a-z_][a-z0-9_-]*$", wanted="a login name"), "ssh_keys": Items(Text(), "Public keys"),
-             "ssh_key_files": Items(Text(), "Files of public keys, relative to the inventory"),
-             "ssh_port": Number("Port of SSH", default=22, least=1, most=65535), "reach": Items(ZONE, "Zones that may use SSH", default=("lan",))},
-            "Who administers the hosts", required=("user",), default={"user": "ops", "ssh_keys": [], "ssh_key_files": [], "ssh_port": 22, "reach": ["lan"]}),
+            {
+                "user": Text("Login", pattern=r"^[a-z_][a-z0-9_-]*$", wanted="a login name"),
+                "ssh_keys": Items(Text(), "Public keys"),
+                "ssh_key_files": Items(Text(), "Files of public keys, relative to the inventory"),
+                "ssh_port": Number("Port of SSH", default=22, least=1, most=65535),
+                "reach": Items(ZONE, "Zones that may use SSH", default=("lan",)),
+            },
+            "Who administers the hosts",
+            required=("user",),
+            default={"user": "ops", "ssh_keys": [], "ssh_key_files": [], "ssh_port": 22, "reach": ["lan"]},
+        ),
         "site_zones": Named(Items(NETWORK, least=1), "Zones and their networks", pattern=NAME, wanted=NAME_TEXT),
         "site_network": Table(
-            {"gateway": ADDRESS, "prefix": Number("Prefix length", default=24, least=8, most=30), "gateway6": ADDRESS,
-             "prefix6": Number("Prefix length of IPv6", default=64, least=16, most=128), "nameservers": Items(ADDRESS, "Resolvers"),
-             "container_pool": Text("Networks of containers are taken from here", default="172.20.0.0/16", wanted="a network as 172.20.0.0/16")},
-            "The local network", required=("gateway",),
-            default={"gateway": None, "prefix": 24, "gateway6": None, "prefix6": 64, "nameservers": [], "container_pool": "172.20.0.0/16"}),
+            {
+                "gateway": ADDRESS,
+                "prefix": Number("Prefix length", default=24, least=8, most=30),
+                "gateway6": ADDRESS,
+                "prefix6": Number("Prefix length of IPv6", default=64, least=16, most=128),
+                "nameservers": Items(ADDRESS, "Resolvers"),
+                "container_pool": Text(
+                    "Networks of containers are taken from here",
+                    default="172.20.0.0/16",
+                    wanted="a network as 172.20.0.0/16",
+                ),
+            },
+            "The local network",
+            required=("gateway",),
+            default={
+                "gateway": None,
+                "prefix": 24,
+                "gateway6": None,
+                "prefix6": 64,
+                "nameservers": [],
+                "container_pool": "172.20.0.0/16",
+            },
+        ),
         "site_services": Named(PLACEMENT, "Services and where they run"),
         "site_storage": Named(STORAGE, "Storage classes", pattern=NAME, wanted=NAME_TEXT),
         "site_registry": Text("Prefix of a registry mirror", default=""),
-        "site_tls": Table({"issuer": Text("Who signs certificates", default="letsencrypt", choices=("letsencrypt", "own_ca"))}, "Certificates",
-                          default={"issuer": "letsencrypt"}),
-        "site_router": Table({"public_address": Text("The home's address outside, or a name that leads to it"),
-                              "public_address6": Text("The same for IPv6"),
-                              "forwards": Items(Anything(), "Derived by the plan; what is written here is compared with it", default=None)},
-                             "The router", default={"public_address": None, "public_address6": None, "forwards": None}),
+        "site_tls": Table(
+            {"issuer": Text("Who signs certificates", default="letsencrypt", choices=("letsencrypt", "own_ca"))},
+            "Certificates",
+            default={"issuer": "letsencrypt"},
+        ),
+        "site_router": Table(
+            {
+                "public_address": Text("The home's address outside, or a name that leads to it"),
+                "public_address6": Text("The same for IPv6"),
+                "forwards": Items(
+                    Anything(), "Derived by the plan; what is written here is compared with it", default=None
+                ),
+            },
+            "The router",
+            default={"public_address": None, "public_address6": None, "forwards": None},
+        ),
         "site_backup": BACKUP,
         "site_accept": Items(Text(), "Names of accepted warnings"),
         "site_secrets": Named(Anything(), "Values given by hand"),
-        "site_paths": Table({"root": Text("Folder of everything deployed", default="/opt/mediaserver", pattern="^/", wanted="an absolute path")},
-                            "Paths", default={"root": "/opt/mediaserver"}),
+        "site_paths": Table(
+            {
+                "root": Text(
+                    "Folder of everything deployed", default="/opt/mediaserver", pattern="^/", wanted="an absolute path"
+                )
+            },
+            "Paths",
+            default={"root": "/opt/mediaserver"},
+        ),
     },
     "The site",
     required=("site_name", "site_domain", "site_email", "site_zones", "site_network", "site_admin", "site_services"),
 )
 
-IMAGE = Table({"url": Text("Address of the image"), "file": Text("File name in the import storage", pattern=r"^[A-Za-z0-9._-]+\.(qcow2|raw|img)$",
-                                                                  wanted="a file name that ends in .qcow2, .raw or .img"),
-               "checksum": Text("sha256:... or sha512:...", pattern=r"^sha(256|512):[0-9a-f]+$", wanted="sha512:<hexadecimal>"),
-               "full_kernel": Flag("The kernel has GPU drivers; default: the name ends in -full", default=None)},
-              "A cloud image", required=("url", "file"))
-POOL = Table({"kind": Text("zfs or directory", default="zfs", choices=("zfs", "directory")), "path": ABSOLUTE, "size": Size("Size of the pool"),
-              "datasets": Named(Size(), "Datasets and their quota")}, "A pool of the node", required=("path",))
+IMAGE = Table(
+    {
+        "url": Text("Address of the image"),
+        "file": Text(
+            "File name in the import storage",
+            pattern=r"^[A-Za-z0-9._-]+\.(qcow2|raw|img)$",
+            wanted="a file name that ends in .qcow2, .raw or .img",
+        ),
+        "checksum": Text(
+            "sha256:... or sha512:...", pattern=r"^sha(256|512):[0-9a-f]+$", wanted="sha512:<hexadecimal>"
+        ),
+        "full_kernel": Flag("The kernel has GPU drivers; default: the name ends in -full", default=None),
+    },
+    "A cloud image",
+    required=("url", "file"),
+)
+POOL = Table(
+    {
+        "kind": Text("zfs or directory", default="zfs", choices=("zfs", "directory")),
+        "path": ABSOLUTE,
+        "size": Size("Size of the pool"),
+        "datasets": Named(Size(), "Datasets and their quota"),
+    },
+    "A pool of the node",
+    required=("path",),
+)
 NODE = Table(
     {
         "name": Text("Name of the node in Proxmox VE"),
@@ -122,16 +229,40 @@ NODE = Table(
         "reserved_memory": Size("Kept for the host itself", default="2G"),
         "arc_max": Size("Limit of the ZFS cache", default="0G"),
         "bridge": Text("Bridge of the guests", default="vmbr0"),
-        "gpu": Table({"address": Text("PCI address", pattern=r"^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$", wanted="a PCI address as 0000:00:02.0"),
-                      "mapping": Text("Name of the mapping", default="igpu")}, "The GPU that a guest may get", required=("address",)),
-        "api": Table({"host": Text("Address of the API"), "port": Number(default=8006, least=1, most=65535), "user": Text("user@realm"),
-                      "token_id": Text("Name of the token"), "ca_path": Text("Certificate to trust"), "validate_certs": Flag(default=True)},
-                     "The API", required=("host", "user", "token_id")),
+        "gpu": Table(
+            {
+                "address": Text(
+                    "PCI address",
+                    pattern=r"^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$",
+                    wanted="a PCI address as 0000:00:02.0",
+                ),
+                "mapping": Text("Name of the mapping", default="igpu"),
+            },
+            "The GPU that a guest may get",
+            required=("address",),
+        ),
+        "api": Table(
+            {
+                "host": Text("Address of the API"),
+                "port": Number(default=8006, least=1, most=65535),
+                "user": Text("user@realm"),
+                "token_id": Text("Name of the token"),
+                "ca_path": Text("Certificate to trust"),
+                "validate_certs": Flag(default=True),
+            },
+            "The API",
+            required=("host", "user", "token_id"),
+        ),
         "image_storage": Text("Storage of images", default="local"),
         "disk_storage": Text("Storage of guests' disks", default="local-lvm"),
         "disk_storage_size": Size("Its size"),
         "snippet_storage": Text("Storage of snippets", default="local"),
-        "snippet_path": Text("Folder of that storage on the node", default="/var/lib/vz/snippets", pattern="^/", wanted="an absolute path"),
+        "snippet_path": Text(
+            "Folder of that storage on the node",
+            default="/var/lib/vz/snippets",
+            pattern="^/",
+            wanted="an absolute path",
+        ),
         "images": Named(IMAGE, "Cloud images"),
         "pools": Named(POOL, "Pools"),
         "reach": Items(ZONE, "Zones that may use SSH and the web interface", default=("lan",)),
@@ -157,7 +288,14 @@ GUEST = Table(
     required=("node", "vmid", "cores", "memory", "disk", "image"),
 )
 HOST = Table(
-    {"ansible_host": ADDRESS, "address6": ADDRESS, "node": NODE, "guest": GUEST, "prober_zone": ZONE, "gpu": Flag("A physical host's GPU"),
-     "memory": Size("Memory of a physical host")},
+    {
+        "ansible_host": ADDRESS,
+        "address6": ADDRESS,
+        "node": NODE,
+        "guest": GUEST,
+        "prober_zone": ZONE,
+        "gpu": Flag("A physical host's GPU"),
+        "memory": Size("Memory of a physical host"),
+    },
     "A host",
 )

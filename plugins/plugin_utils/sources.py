@@ -21,7 +21,9 @@ class Sources:
             if path.suffix in SUFFIXES and path.is_file():
                 for name in re.findall(r"^([a-z_][a-z0-9_]*):", self._text(path), re.MULTILINE):
                     self._variables[name] = str(path.relative_to(folder))
-        self._hosts_file = next((name for name in ("hosts.yml", "hosts.yaml", "inventory.yml") if (folder / name).is_file()), "hosts.yml")
+        self._hosts_file = next(
+            (name for name in ("hosts.yml", "hosts.yaml", "inventory.yml") if (folder / name).is_file()), "hosts.yml"
+        )
 
     def of_variable(self, name: str) -> str:
         """Its file, or where it belongs."""

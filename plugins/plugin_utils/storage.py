@@ -23,16 +23,30 @@ def resolve(site: Site) -> None:
             change = service.placement["volumes"].get(name) or {}
             storage = change.get("class") or declared["class"]
             folder = change.get("folder") or declared["folder"] or f"{service.name}/{name}"
-            where = service.where.at("volumes", name) if change.get("class") else service.entry.where.at("volumes", name)
+            where = (
+                service.where.at("volumes", name) if change.get("class") else service.entry.where.at("volumes", name)
+            )
             found = site.storage(storage)
             if found is None:
                 known = site.values["site_storage"]
-                site.problems.add("unknown-class", where, f"no storage class {storage!r} in site_storage", suggest(storage, known, f"Add it: site_storage: {{{storage}: {{...}}}}"))
+                site.problems.add(
+                    "unknown-class",
+                    where,
+                    f"no storage class {storage!r} in site_storage",
+                    suggest(storage, known, f"Add it: site_storage: {{{storage}: {{...}}}}"),
+                )
                 continue
-            service.volumes[name] = Volume(name, storage, f"{found['mount'].rstrip('/')}/{folder.strip('/')}", found["mount"].rstrip("/"))
+            service.volumes[name] = Volume(
+                name, storage, f"{found['mount'].rstrip('/')}/{folder.strip('/')}", found["mount"].rstrip("/")
+            )
         for name in service.placement["volumes"]:
             if name not in service.spec["volumes"]:
-                site.problems.add("unknown-volume", service.where.at("volumes", name), f"{service.name} has no such volume", suggest(name, service.spec["volumes"]))
+                site.problems.add(
+                    "unknown-volume",
+                    service.where.at("volumes", name),
+                    f"{service.name} has no such volume",
+                    suggest(name, service.spec["volumes"]),
+                )
     check_databases(site)
     check_folders(site)
 
@@ -44,21 +58,35 @@ def check_classes(site: Site) -> None:
         mount = str(body["mount"]).rstrip("/") or "/"
         for other, taken in mounts.items():
             if mount == taken or mount.startswith(f"{taken}/") or taken.startswith(f"{mount}/"):
-                site.problems.add("mounts-overlap", where.at("mount"), f"{mount} and {taken} of class {other} lie in each other", "Give each class a mount of its own")
+                site.problems.add(
+                    "mounts-overlap",
+                    where.at("mount"),
+                    f"{mount} and {taken} of class {other} lie in each other",
+                    "Give each class a mount of its own",
+                )
         mounts[name] = mount
         if body["as"] == "disk" and not body["size"]:
             site.problems.add("disk-without-size", where.at("size"), "a disk needs a size", "Add size: 20G")
         if body["as"] != "local" and not body["source"]:
-            site.problems.add("no-source", where.at("source"), "it says not where the data lies", "Add source: pool/dataset, a Proxmox storage, an export or a remote")
+            site.problems.add(
+                "no-source",
+                where.at("source"),
+                "it says not where the data lies",
+                "Add source: pool/dataset, a Proxmox storage, an export or a remote",
+            )
         if mount == site.root or f"{site.root}/".startswith(f"{mount}/"):
-            site.problems.add("mount-over-root", where.at("mount"), f"{mount} would hide {site.root}", "Mount it elsewhere")
+            site.problems.add(
+                "mount-over-root", where.at("mount"), f"{mount} would hide {site.root}", "Mount it elsewhere"
+            )
 
 
 def check_databases(site: Site) -> None:
     """A database server's files never lie on NFS or rclone (unless accepted), nor on virtiofs without a word."""
     for service in site.services.values():
         for name, container in service.containers.items():
-            if not re.search(r"(postgres|mariadb|mysql|valkey|redis)", container["image"].rpartition(":")[0].rpartition("/")[2]):
+            if not re.search(
+                r"(postgres|mariadb|mysql|valkey|redis)", container["image"].rpartition(":")[0].rpartition("/")[2]
+            ):
                 continue
             for volume in container["volumes"]:
                 lies = service.volumes.get(volume)
@@ -66,11 +94,19 @@ def check_databases(site: Site) -> None:
                 if kind not in ("nfs", "rclone") or "valkey" in container["image"] or "redis" in container["image"]:
                     continue
                 if "database-on-network-storage" in site.values["site_accept"]:
-                    site.problems.warn("database-on-network-storage", service.where, f"{service.name}'s {name} keeps its files on {kind}")
+                    site.problems.warn(
+                        "database-on-network-storage",
+                        service.where,
+                        f"{service.name}'s {name} keeps its files on {kind}",
+                    )
                     continue
-                site.problems.add("database-on-network-storage", site.where("site_storage", lies.storage if lies else "", "as"),
-                                  f"the database {service.name}.{name} would lie on {kind}, which loses data when the server restarts",
-                                  "Use `as: disk`, or accept the risk: site_accept: [database-on-network-storage]")
+                site.problems.add(
+                    "database-on-network-storage",
+                    site.where("site_storage", lies.storage if lies else "", "as"),
+                    f"the database {service.name}.{name} would lie on {kind}, which loses data when the server "
+                    "restarts",
+                    "Use `as: disk`, or accept the risk: site_accept: [database-on-network-storage]",
+                )
 
 
 def check_folders(site: Site) -> None:
@@ -83,12 +119,24 @@ def check_folders(site: Site) -> None:
             user, label = str(container["user"]), f"{service.name}.{volume.name}"
             known = writers.setdefault(volume.path, (user, label))
             if known[0] != user:
-                site.problems.add("folder-of-two-users", service.entry.where.at("volumes", volume.name),
-                                  f"{volume.path} on {host.name} would belong to {known[0]} ({known[1]}) and to {user}", "Give one of them another folder, or the same user")
+                site.problems.add(
+                    "folder-of-two-users",
+                    service.entry.where.at("volumes", volume.name),
+                    f"{volume.path} on {host.name} would belong to {known[0]} ({known[1]}) and to {user}",
+                    "Give one of them another folder, or the same user",
+                )
             for path, (_user, other) in writers.items():
-                if path != volume.path and volume.path.startswith(f"{path}/") and other.partition(".")[0] != service.name:
-                    site.problems.add("folder-in-folder", service.entry.where.at("volumes", volume.name), f"{volume.path} lies inside {path} of {other}",
-                                      "Choose folders that do not lie in each other")
+                if (
+                    path != volume.path
+                    and volume.path.startswith(f"{path}/")
+                    and other.partition(".")[0] != service.name
+                ):
+                    site.problems.add(
+                        "folder-in-folder",
+                        service.entry.where.at("volumes", volume.name),
+                        f"{volume.path} lies inside {path} of {other}",
+                        "Choose folders that do not lie in each other",
+                    )
 
 
 def uses(site: Site, host: Host) -> list[tuple[Service, Tree, Volume, Tree]]:
@@ -121,16 +169,18 @@ def mounts(site: Site, host: Host, classes: list[str]) -> list[Tree]:
             source = f"{SERIAL}{name}"
         elif kind == "nfs":
             source = f"{body['server'] or node_address(site, host)}:{export_path(site, host, source)}"
-        found.append({
-            "class": name,
-            "path": body["mount"].rstrip("/"),
-            "kind": kind,
-            "source": source,
-            "fstype": body["fstype"] if kind == "disk" else FSTYPES[kind],
-            "options": [option for option in body["options"].split(",") if option],
-            "size": body["size"],
-            "read_only": body["read_only"],
-        })
+        found.append(
+            {
+                "class": name,
+                "path": body["mount"].rstrip("/"),
+                "kind": kind,
+                "source": source,
+                "fstype": body["fstype"] if kind == "disk" else FSTYPES[kind],
+                "options": [option for option in body["options"].split(",") if option],
+                "size": body["size"],
+                "read_only": body["read_only"],
+            }
+        )
     return found
 
 
@@ -161,14 +211,30 @@ def directories(site: Site, host: Host, further: list[Tree]) -> list[Tree]:
             continue
         own = not use["read_only"]
         found[volume.path] = {
-            "path": volume.path, "owner": int(owner) if own else 0, "group": int(group) if own else 0,
-            "mode": "0750" if own else "0755", "below": volume.mount, "service": service.name, "owned": own,
+            "path": volume.path,
+            "owner": int(owner) if own else 0,
+            "group": int(group) if own else 0,
+            "mode": "0750" if own else "0755",
+            "below": volume.mount,
+            "service": service.name,
+            "owned": own,
         }
     for entry in further:
         found.setdefault(entry["path"], {**entry, "owned": True})
     for entry in list(found.values()):
         parent = entry["path"].rpartition("/")[0]
         while parent.startswith(f"{entry['below']}/"):
-            found.setdefault(parent, {"path": parent, "owner": 0, "group": 0, "mode": "0755", "below": entry["below"], "service": entry["service"], "owned": False})
+            found.setdefault(
+                parent,
+                {
+                    "path": parent,
+                    "owner": 0,
+                    "group": 0,
+                    "mode": "0755",
+                    "below": entry["below"],
+                    "service": entry["service"],
+                    "owned": False,
+                },
+            )
             parent = parent.rpartition("/")[0]
     return [{key: value for key, value in found[path].items() if key != "owned"} for path in sorted(found)]

@@ -1,0 +1,78 @@
+# Copyright (c) 2026 The homelab.mediaserver authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a Proxmox node needs before its guests: API, images, mappings, snippets, pools."""
+
+from __future__ import annotations
+
+from . import guests, sizes, storage
+from .model import Host, Site, Tree
+
+
+def snippets(site: Site, node: Host) -> list[Tree]:
+    """Cloud-init vendor data: the SSH host key that the controller already knows."""
+    found = []
+    for host in site.hosts.values():
+        if host.guest is not None and host.guest["node"] == node.name:
+            key = f"ssh_host_key.{host.name}"
+            data = {
+                "ssh_deletekeys": True,
+                "ssh_keys": {"ed25519_private": {"$secret": key}, "ed25519_public": {"$secret": f"{key}.public"}},
+            }
+            path = f"{(node.node or {})['snippet_path'].rstrip('/')}/{host.name}-vendor.yml"
+            found.append(
+                {
+                    "file": f"{host.name}-vendor.yml",
+                    "path": path,
+                    "host": host.name,
+                    "secret": key,
+                    "header": "#cloud-config",
+                    "yaml": data,
+                }
+            )
+    return found
+
+
+def api(body: Tree) -> Tree:
+    """Connection options of the proxmox modules, without the token's secret."""
+    found = {
+        "api_host": body["host"],
+        "api_port": body["port"],
+        "api_user": body["user"],
+        "api_token_id": body["token_id"],
+        "ca_path": body["ca_path"],
+        "validate_certs": body["validate_certs"],
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def node_plan(site: Site, node: Host, firewall: Tree) -> Tree:
+    """What a node needs before its guests: API, images, mappings, snippets, pools."""
+    body = node.node or {}
+    hosts = [host for host in site.hosts.values() if host.guest is not None and host.guest["node"] == node.name]
+    images = {(host.guest or {})["image"]: guests.image_of(host, node) for host in hosts}
+    dirs: dict[str, str] = {}
+    for host in hosts:
+        for entry in guests.virtiofs_of(site, host).values():
+            dirs[entry["mapping"]] = storage.node_path(node, str((site.storage(entry["mapping"]) or {})["source"]))
+    gpu = body["gpu"] if any((host.guest or {})["gpu"] for host in hosts) else None
+    return {
+        "name": body["name"],
+        "host": node.name,
+        "address": node.address,
+        "api": api(body["api"]),
+        "api_secret": f"{node.name}.api_token_secret",
+        "bridge": body["bridge"],
+        "arc_max": sizes.parse(body["arc_max"]) or 0,
+        "images": [
+            {"name": name, "storage": body["image_storage"], **{key: image[key] for key in ("file", "url", "checksum")}}
+            for name, image in images.items()
+            if image
+        ],
+        "pci_mappings": [{"id": gpu["mapping"], "path": gpu["address"]}] if gpu else [],
+        "dir_mappings": [{"id": name, "path": path} for name, path in dirs.items()],
+        "snippet_storage": body["snippet_storage"],
+        "snippets": snippets(site, node),
+        "pools": body["pools"],
+        "firewall": firewall,
+    }

@@ -1,0 +1,261 @@
+"""Every kind of mistake has its message: file, key, reason and remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.homelab.mediaserver.plugins import plugin_utils
+
+SITE = "group_vars/all/site.yml"
+FILMS, PHOTOS = "catalog/films/service.yml", "catalog/photos/service.yml"
+
+
+@dataclass(frozen=True)
+class Case:
+    kind: str
+    change: Callable[[Any], Any]
+    file: str
+    key: str
+    words: str
+    between: bool = False
+    """Each declaration is fine by itself: the mistake arises between two of them, or between two files."""
+    name: str = ""
+
+    @property
+    def id(self) -> str:
+        return self.name or self.kind
+
+
+def put(*path: str, to: Any, where: str = "site") -> Callable[[Any], None]:
+    """Set a value deep in the site, the hosts or the catalog."""
+
+    def change(sample: Any) -> None:
+        target = getattr(sample, where)
+        for key in path[:-1]:
+            target = target.setdefault(key, {})
+        target[path[-1]] = to
+
+    return change
+
+
+def drop(*path: str, where: str = "site") -> Callable[[Any], None]:
+    def change(sample: Any) -> None:
+        target = getattr(sample, where)
+        for key in path[:-1]:
+            target = target[key]
+        del target[path[-1]]
+
+    return change
+
+
+def both(*changes: Callable[[Any], Any]) -> Callable[[Any], None]:
+    def change(sample: Any) -> None:
+        for one in changes:
+            one(sample)
+
+    return change
+
+
+def host(*path: str, to: Any) -> Callable[[Any], None]:
+    return put(*path, to=to, where="hosts")
+
+
+def service(*path: str, to: Any) -> Callable[[Any], None]:
+    return put(*path, to=to, where="catalog")
+
+
+def films(*path: str, to: Any) -> Callable[[Any], None]:
+    return service("films", "containers", "films", *path, to=to)
+
+
+EXTRA = {
+    "summary": "More",
+    "containers": {"extra": {"image": "docker.io/example/extra:1", "ports": {"web": 8096}}},
+    "reach": ["lan"],
+}
+
+CASES = [
+    # one declaration by itself
+    Case("missing-key", drop("site_domain"), SITE, "site_domain", "missing"),
+    Case("unknown-key", put("site_domian", to="x"), SITE, "site_domian", "Did you mean site_domain"),
+    Case("unknown-key", films("imag", to="x"), FILMS, "containers.films.imag", "Did you mean image", name="unknown-key-in-catalog"),
+    Case("wrong-type", put("site_zones", to=["lan"]), SITE, "site_zones", "expected a mapping, found a list"),
+    Case("bad-choice", put("site_tls", to={"issuer": "letsencript"}), SITE, "site_tls.issuer", "Did you mean letsencrypt"),
+    Case("bad-form", put("site_email", to="nobody"), SITE, "site_email", "is not an e-mail address"),
+    Case("bad-size", host("back", "guest", "memory", to="lots"), "hosts.yml", "back.guest.memory", "10G or 512M"),
+    Case("out-of-range", films("ports", to={"web": 80960}), FILMS, "containers.films.ports.web.port", "between 1 and 65535"),
+    Case("bad-name", films("ports", to={"Web": 80}), FILMS, "containers.films.ports.Web", "small letters|is not"),
+    Case("empty-list", put("site_services", "films", "hosts", to=[]), SITE, "site_services.films.hosts", "Name at least 1"),
+    Case("bad-yaml", lambda s: s.catalog.update(films="a: [b"), FILMS, "", "no valid YAML in line"),
+    Case("unreadable-file", lambda s: s.write_bytes("catalog/films2/service.yml", b"\xff\xfe\xff"), "catalog/films2/service.yml", "", "UTF-8"),
+    Case("bad-service-name", lambda s: s.catalog.update({"My Films": s.catalog["films"]}), "catalog/My Films/service.yml", "", "Rename the folder"),
+    Case("empty-service", lambda s: s.catalog.update(bare={"summary": "Nothing"}), "catalog/bare/service.yml", "", "neither containers nor system"),
+    Case("two-kinds", service("films", "system", to={"role": "a.b.c", "unit": "x.service"}), FILMS, "system", "either containers or system"),
+    Case("image-without-tag", films("image", to="docker.io/example/films"), FILMS, "containers.films.image", "Pin a version"),
+    Case("floating-tag", films("image", to="docker.io/example/films:latest"), FILMS, "containers.films.image", "'latest' is another image tomorrow"),
+    Case("image-without-registry", films("image", to="example/films:1"), FILMS, "containers.films.image", "docker.io/example/films:1"),
+    Case("health-unclear", films("health", to={"image": True, "command": ["x"]}), FILMS, "containers.films.health", "2 ways"),
+    Case("bad-network", put("site_zones", "lan", to=["192.168.1.0/33"]), SITE, "site_zones.lan", "is no network"),
+    Case("network-with-host", put("site_zones", "lan", to=["192.168.1.5/24", "fd00:1::/64"]), SITE, "site_zones.lan", "Write 192.168.1.0/24"),
+    Case("zone-is-derived", put("site_zones", "edge", to=["10.9.0.0/24"]), SITE, "site_zones.edge", "derived by the plan"),
+    Case("no-lan", put("site_zones", to={"house": ["192.168.1.0/24"]}), SITE, "site_zones", "no zone lan"),
+    Case("bad-address", host("front", "ansible_host", to="front.local"), "hosts.yml", "front.ansible_host", "is no IP address"),
+    Case("wrong-family", host("front", "ansible_host", to="fd00:1::111"), "hosts.yml", "front.ansible_host", "address6 is IPv6"),
+    Case("no-address", drop("back", "ansible_host", where="hosts"), "hosts.yml", "back.ansible_host", "has no address"),
+    Case("pool-too-small", put("site_network", "container_pool", to="172.20.0.0/24"), SITE, "site_network.container_pool", "too small"),
+    Case("disk-without-size", drop("site_storage", "database", "size"), SITE, "site_storage.database.size", "Add size: 20G"),
+    Case("no-source", drop("site_storage", "media", "source"), SITE, "site_storage.media.source", "where the data lies"),
+    Case("mount-over-root", put("site_storage", "media", "mount", to="/opt"), SITE, "site_storage.media.mount", "would hide /opt/mediaserver"),
+    Case("host-twice", put("site_services", "films", "hosts", to=["back", "back"]), SITE, "site_services.films.hosts", "named twice"),
+    Case("unknown-warning", put("site_accept", to=["backup-on-protected-disc"]), SITE, "site_accept.0", "Did you mean backup-on-protected-disk"),
+    Case("no-ssh-key", put("site_admin", "ssh_keys", to=[]), SITE, "site_admin.ssh_keys", "nobody could log in"),
+    Case("bad-ssh-key", put("site_admin", "ssh_keys", to=["AAAA"]), SITE, "site_admin.ssh_keys.0", "no public SSH key"),
+    Case("serial-too-long", both(put("site_storage", "database-of-the-photos-server", to={"source": "ssd", "as": "disk", "size": "1G", "mount": "/mnt/long"}), service("photos", "volumes", "database", to="database-of-the-photos-server")), SITE, "site_storage.database-of-the-photos-server.source", "longer than 20"),
+    Case("alerts-without-groups", lambda s: s.files.update({"films/alerts.yml": "rules: []\n"}), "catalog/films/alerts.yml", "groups", "list of groups"),
+    # between two declarations of one service
+    Case("volume-undeclared", films("volumes", "cache", to="/cache"), FILMS, "containers.films.volumes.cache", "no such volume", True),
+    Case("secret-undeclared", films("secrets", to=["admin_pasword"]), FILMS, "containers.films.secrets", "Did you mean admin_password", True),
+    Case("after-unknown", films("after", to=["database"]), FILMS, "containers.films.after", "no other container", True),
+    Case("after-without-health", drop("photos", "containers", "database", "health", where="catalog"), PHOTOS, "containers.server.after", "no health check", True),
+    Case("health-port", films("health", to={"http": "/", "port": "wob"}), FILMS, "containers.films.health.port", "Did you mean web", True),
+    Case("port-name-twice", service("photos", "containers", "database", "ports", to={"web": 81}), PHOTOS, "containers.database.ports.web", "container server has a port of this name", True),
+    Case("route-port", service("films", "route", "port", to="site"), FILMS, "route.port", "no port is named 'site'", True),
+    Case("metrics-port", service("films", "metrics", to={"port": "figures"}), FILMS, "metrics.port", "no port is named 'figures'", True),
+    Case("backup-volume", service("films", "backup", "volumes", "confg", to="daily"), FILMS, "backup.volumes.confg", "Did you mean config", True),
+    Case("backup-container", service("photos", "backup", "databases", "main", "container", to="db"), PHOTOS, "backup.databases.main.container", "no container is named 'db'", True),
+    Case("marker-volume", service("films", "setup_marker", to="data/.ready"), FILMS, "setup_marker", "no volume is named 'data'", True),
+    Case("marker-without-role", drop("films", "configure", where="catalog"), FILMS, "setup_marker", "no role is named", True),
+    Case("files-missing", lambda s: s.files.clear(), FILMS, "containers.films.files.etc", "templates/ has no such folder", True),
+    Case("unknown-reference", films("environment", to={"A": "${tiemzone}"}), FILMS, "containers.films.environment.A", "Did you mean timezone", True),
+    # between files
+    Case("name-is-a-tag", lambda s: s.catalog.update(firewall=EXTRA), "catalog/firewall/service.yml", "", "also the tag of a concern", True),
+    Case("service-twice", lambda s: s.own.update(films=EXTRA), FILMS, "", "my-films", True),
+    Case("unknown-service", put("site_services", "flims", to={"hosts": ["back"]}), SITE, "site_services.flims", "Did you mean films", True),
+    Case("unknown-host", put("site_services", "films", "hosts", to=["bakc"]), SITE, "site_services.films.hosts", "Did you mean back", True),
+    Case("host-runs-nothing", put("site_services", "films", "hosts", to=["pve"]), SITE, "site_services.films.hosts", "pve is a Proxmox node", True),
+    Case("unknown-container", put("site_services", "photos", "without", to=["lerning"]), SITE, "site_services.photos.without", "Did you mean learning", True),
+    Case("after-left-out", put("site_services", "photos", "without", to=["database"]), SITE, "site_services.photos.without", "waits for database, which is left out", True),
+    Case("unknown-port", put("site_services", "films", "ports", to={"wbe": 80}), SITE, "site_services.films.ports.wbe", "Did you mean web", True),
+    Case("port-of-host-network", put("site_services", "gauge", "ports", to={"metrics": 9101}), SITE, "site_services.gauge.ports.metrics", "shares the host's network", True),
+    Case("unknown-volume", put("site_services", "films", "volumes", to={"confg": {"class": "media"}}), SITE, "site_services.films.volumes.confg", "Did you mean config", True),
+    Case("unknown-class", service("films", "volumes", "media", to="medias"), FILMS, "volumes.media", "Did you mean media", True),
+    Case("provider-twice", both(lambda s: s.catalog.update(door={**EXTRA, "provides": "proxy"}), put("site_services", "door", to={"hosts": ["front"]})), SITE, "site_services.door", "both provide proxy", True),
+    Case("provider-on-two-hosts", put("site_services", "watch", "hosts", to=["front", "back"]), SITE, "site_services.watch.hosts", "monitoring runs on 2 hosts", True),
+    Case("zones-overlap", put("site_zones", "vpn", to=["192.168.1.128/25"]), SITE, "site_zones.vpn", "overlaps 192.168.1.0/24 of zone lan", True),
+    Case("gateway-outside", put("site_network", "gateway", to="192.168.2.1"), SITE, "site_network.gateway", "none of the networks of zone lan", True),
+    Case("gateway-unreachable", both(put("site_zones", "lan", to=["192.168.0.0/16", "fd00:1::/64"]), host("back", "ansible_host", to="192.168.7.101")), "hosts.yml", "back.ansible_host", "cannot reach the gateway", True),
+    Case("address-outside", host("back", "ansible_host", to="192.168.7.101"), "hosts.yml", "back.ansible_host", "outside the zone lan", True),
+    Case("address-twice", host("back", "ansible_host", to="192.168.1.111"), "hosts.yml", "back.ansible_host", "is the address of front too", True),
+    Case("address-is-gateway", host("back", "ansible_host", to="192.168.1.1"), "hosts.yml", "back.ansible_host", "is the gateway's address", True),
+    Case("pool-overlaps", put("site_network", "container_pool", to="192.168.0.0/16"), SITE, "site_network.container_pool", "overlaps 192.168.1.0/24 of zone lan", True),
+    Case("unknown-zone", service("films", "reach", to=["lna", "edge"]), FILMS, "reach", "Did you mean lan", True),
+    Case("mounts-overlap", put("site_storage", "media", "mount", to="/mnt/appdata/media"), SITE, "site_storage.media.mount", "lie in each other", True),
+    Case("database-on-network-storage", put("site_storage", "database", to={"source": "ssd/appdata", "as": "nfs", "mount": "/mnt/database"}), SITE, "site_storage.database.as", "would lie on nfs.*accept the risk", True),
+    Case("folder-of-two-users", both(lambda s: s.catalog.update(extra={**EXTRA, "containers": {"extra": {"image": "docker.io/example/extra:1", "volumes": {"data": "/data"}}}, "volumes": {"data": {"class": "appdata", "folder": "films/config"}}}), put("site_services", "extra", to={"hosts": ["back"]})), "catalog/extra/service.yml", "volumes.data", "would belong to 1000:1000", True),
+    Case("folder-in-folder", both(lambda s: s.catalog.update(extra={**EXTRA, "containers": {"extra": {"image": "docker.io/example/extra:1", "user": "1000:1000", "volumes": {"data": "/data"}}}, "volumes": {"data": {"class": "appdata", "folder": "films/config/extra"}}}), put("site_services", "extra", to={"hosts": ["back"]})), "catalog/extra/service.yml", "volumes.data", "lies inside", True),
+    Case("port-taken", both(lambda s: s.catalog.update(extra=EXTRA), put("site_services", "extra", to={"hosts": ["back"]})), "catalog/extra/service.yml", "containers.extra.ports.web", "8096/tcp on back belongs to films", True),
+    Case("port-taken", films("ports", to={"web": 22}), FILMS, "containers.films.ports.web", "belongs to SSH", True, name="port-of-ssh"),
+    Case("database-published", service("photos", "containers", "database", "ports", to={"sql": {"port": 5432, "reach": ["lan"]}}), PHOTOS, "containers.database.ports.sql", "PostgreSQL of photos would be reachable from lan", True),
+    Case("database-published", films("ports", to={"web": 8096, "cache": {"port": 6379, "reach": ["lan"]}}), FILMS, "containers.films.ports.cache", "Redis of films", True, name="redis-published"),
+    Case("past-the-proxy", service("films", "reach", to=["internet", "edge"]), FILMS, "containers.films.ports.web", "past the proxy", True),
+    Case("setup-in-public", both(service("films", "reach", to=["internet"]), drop("films", "route", where="catalog"), drop("films", "setup_marker", where="catalog")), FILMS, "containers.films.ports.web", "set up films before its owner", True),
+    Case("container-name-shared", both(lambda s: s.catalog.update(other={**EXTRA, "containers": {"films": {"image": "docker.io/example/extra:1", "ports": {"web": 9999}}}, "metrics": {"port": "web"}}), put("site_services", "other", to={"hosts": ["back"]}), service("films", "metrics", to={"port": "web"})), "catalog/other/service.yml", "containers.films", "the name would lead to either", True),
+    Case("route-without-proxy", drop("site_services", "proxy"), FILMS, "route", "no placed service is a proxy", True),
+    Case("name-twice", put("site_services", "photos", "route", to={"name": "media"}), SITE, "site_services.photos.route.name", "media.example.org is the name of films", True),
+    Case("internet-without-login", put("site_services", "films", "route", to={"login": "none"}), SITE, "site_services.films.route.login", "open to the Internet without login", True),
+    Case("internet-without-login", both(service("photos", "route", "login", to="none"), service("photos", "route", "allow", to=["internet"])), PHOTOS, "route.login", "open to the Internet without login", True, name="internet-without-login-in-catalog"),
+    Case("proxy-cannot-reach", both(service("films", "reach", to=["vpn"])), FILMS, "reach", "the proxy on front may not reach films", True),
+    Case("forward-twice", put("site_services", "tunnel", "hosts", to=["front", "back"]), SITE, "site_services.tunnel.hosts", "to one machine", True),
+    Case("forward-unneeded", put("site_router", "forwards", to=[{"protocol": "tcp", "port": 8096, "to": "192.168.1.101"}]), SITE, "site_router.forwards.0", "no service wants", True),
+    Case("vmid-twice", host("back", "guest", "vmid", to=100), "hosts.yml", "back.guest.vmid", "number of front too", True),
+    Case("unknown-node", host("back", "guest", "node", to="pev"), "hosts.yml", "back.guest.node", "Did you mean pve", True),
+    Case("unknown-image", host("back", "guest", "image", to="debian-ful"), "hosts.yml", "back.guest.image", "Did you mean debian-full", True),
+    Case("gpu-with-cloud-kernel", host("back", "guest", "image", to="debian"), "hosts.yml", "back.guest.image", "no GPU drivers.*Use debian-full", True),
+    Case("gpu-twice", both(host("front", "guest", "gpu", to=True), host("front", "guest", "image", to="debian-full")), "hosts.yml", "back.guest.gpu", "goes to front already", True),
+    Case("gpu-missing", both(films("gpu", to="required"), host("back", "guest", "gpu", to=False)), "hosts.yml", "back.guest.gpu", "films needs a GPU", True),
+    Case("node-without-gpu", drop("pve", "node", "gpu", where="hosts"), "hosts.yml", "back.guest.gpu", "node pve has no `gpu`", True),
+    Case("unknown-pool", put("site_storage", "media", "source", to="hddd/media"), SITE, "site_storage.media.source", "Did you mean hdd", True),
+    Case("unknown-dataset", put("site_storage", "media", "source", to="hdd/meda"), SITE, "site_storage.media.source", "Did you mean media", True),
+    Case("guest-storage-on-machine", drop("back", "guest", where="hosts"), SITE, "site_storage.appdata.as", "back is no guest", True),
+    Case("memory-over-node", both(host("front", "guest", "memory", to="4G"), host("back", "guest", "memory", to="12G")), "hosts.yml", "pve.node.memory", "front 4G and back 12G.* want 16G.*13G are left.*Give back at most 9G", True),
+    Case("cores-over-node", host("back", "guest", "cores", to=8), "hosts.yml", "back.guest.cores", "pve has 4", True),
+    Case("disks-over-storage", host("back", "guest", "disk", to="60G"), "hosts.yml", "pve.node.disk_storage_size", "want 80G", True),
+    Case("datasets-over-pool", host("pve", "node", "pools", "ssd", "datasets", "appdata", to="140G"), "hosts.yml", "pve.node.pools.ssd.size", "are 160G, the pool has 150G", True),
+    Case("disk-over-dataset", both(host("pve", "node", "pools", "ssd", "datasets", "db", to="10G"), put("site_storage", "database", "source", to="ssd/db")), SITE, "site_storage.database.size", "does not fit", True),
+    Case("services-over-host", films("memory", to="9G"), "hosts.yml", "back.guest.memory", "the containers on back", True),
+    Case("repository-class", put("site_backup", to={"repositories": {"local": {"class": "backup"}}}), SITE, "site_backup.repositories.local.class", "Did you mean backups|no storage class", True),
+    Case("secret-missing", drop("site_secrets", "tunnel.account"), SITE, "site_secrets.tunnel.account", "only the owner has \\(from the provider\\)", True),
+    Case("unknown-secret", put("site_secrets", "tunnel.acount", to=True), SITE, "site_secrets.tunnel.acount", "Did you mean tunnel.account", True),
+]  # fmt: skip
+
+
+@pytest.fixture
+def with_bytes(sample: Any) -> Any:
+    def write_bytes(name: str, data: bytes) -> None:
+        path = sample.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    sample.write_bytes = write_bytes
+    return sample
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
+def test_mistake_is_told(with_bytes: Any, case: Case) -> None:
+    case.change(with_bytes)
+    found = [problem for problem in with_bytes.plan().problems.found if problem.kind == case.kind]
+    assert found, f"nothing of kind {case.kind} was reported"
+    places = [(problem.where.file, problem.where.key) for problem in found]
+    assert (case.file, case.key) in places
+    problem = found[places.index((case.file, case.key))]
+    assert re.search(case.words, problem.text()), problem.text()
+    assert problem.reason and problem.remedy
+    assert problem.text() == f"{case.file}: {case.key + ': ' if case.key else ''}{problem.reason}. {problem.remedy}."
+
+
+def test_there_are_enough_and_each_has_its_test() -> None:
+    folder = Path(next(iter(plugin_utils.__path__)))
+    told = set()
+    for path in folder.glob("*.py"):
+        told |= set(re.findall(r"\bproblems\.add\(\s*\"([a-z0-9-]+)\"", path.read_text(encoding="utf-8")))
+    tested = {case.kind for case in CASES}
+    assert told - tested == set()
+    assert len(tested) >= 50
+    assert len({case.kind for case in CASES if case.between}) >= 25
+    assert len({case.id for case in CASES}) == len(CASES)
+
+
+def test_all_mistakes_at_once(sample: Any) -> None:
+    put("site_email", to="nobody")(sample)
+    host("back", "guest", "cores", to=8)(sample)
+    films("image", to="docker.io/example/films:latest")(sample)
+    kinds = {problem.kind for problem in sample.plan().problems.found}
+    assert {"bad-form", "cores-over-node", "floating-tag"} <= kinds
+
+
+def leaves(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    found = [path] if path else []
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, value in items:
+        found += leaves(value, (*path, key))
+    return found
+
+
+@pytest.mark.parametrize("value", [None, 7, "x y/..", [None], {"a": None}], ids=str)
+def test_wrong_values_anywhere_are_no_traceback(make_sample: Any, value: Any) -> None:
+    sample = make_sample()
+    for where in ("site", "hosts", "catalog"):
+        tree = getattr(sample, where)
+        for path in leaves(tree):
+            target = tree
+            for key in path[:-1]:
+                target = target[key]
+            before = target[path[-1]]
+            target[path[-1]] = value
+            sample.plan()
+            target[path[-1]] = before
