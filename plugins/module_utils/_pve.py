@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import env_fallback, missing_required_lib
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 
 try:
@@ -42,6 +41,10 @@ CONNECTION: dict[str, Any] = {
     "task_timeout": {"type": "int", "default": 900},
 }
 ROOT_ONLY = re.compile(r"^(only root can (set|modify)|Only root can pass)")
+ROOT_ONLY_HINT = (
+    "Proxmox VE lets only root@pam with a password do this, no API token and no other user: use a mapping, or log in "
+    "with api_password"
+)
 FIRST_POLL, SLOWEST_POLL = 0.1, 2.0
 
 
@@ -56,7 +59,7 @@ class ApiFailure(Failure):
         if self.errors:
             shown += " " + "; ".join(f"{key}: {str(value).strip()}" for key, value in sorted(self.errors.items()))
         if ROOT_ONLY.match(text):
-            shown += " (Proxmox VE lets only root@pam with a password do this, no API token and no other user: use a mapping, or log in with api_password)"
+            shown += f" ({ROOT_ONLY_HINT})"
         super().__init__(f"Unable to {to}: {shown}", status=status, errors=self.errors, text=text)
 
     def is_missing_vm(self, vmid: int) -> bool:
@@ -79,7 +82,8 @@ class Pve:
         self.host = f"{params['api_host']}:{params['api_port']}"
         self.warnings: list[str] = []
         self._sleep = sleep
-        self._api = self._guard(f"log in to Proxmox VE at {self.host} as {params['api_user']}", lambda: _connect(params))
+        to = f"log in to Proxmox VE at {self.host} as {params['api_user']}"
+        self._api = self._guard(to, lambda: _connect(params))
 
     def _guard(self, to: str, ask: Callable[[], Any]) -> Any:
         """Turn whatever goes wrong into a Failure with the API's text."""
@@ -99,7 +103,8 @@ class Pve:
         except requests.exceptions.RequestException as error:
             raise ApiFailure(to, f"{self.host} is not reached: {error}") from error
         except (KeyError, ValueError, TypeError) as error:
-            raise ApiFailure(to, f"the answer of {self.host} is none of Proxmox VE's API ({type(error).__name__})") from error
+            text = f"the answer of {self.host} is none of Proxmox VE's API ({type(error).__name__})"
+            raise ApiFailure(to, text) from error
 
     def call(self, method: str, path: str, to: str, **data: Any) -> Any:
         """``method`` is get, post, put or delete; ``to`` completes "Unable to …"."""

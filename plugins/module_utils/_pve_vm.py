@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import Any
 
@@ -82,7 +83,7 @@ class Vm:
     # writing
 
     def plan(self, course: Course) -> Plan:
-        steps = tuple(Step(action.describe, lambda action=action: self.apply(action)) for action in course.actions)
+        steps = tuple(Step(action.describe, functools.partial(self.apply, action)) for action in course.actions)
         result = {"pending": course.waiting, "restart_required": bool(course.waiting)}
         return Plan(course.before, course.after, steps, tuple(course.warnings), result)
 

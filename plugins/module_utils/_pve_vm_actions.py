@@ -58,9 +58,8 @@ def waits(current: Current, changes: Changes) -> list[str]:
         runs = current.effective.get(key)
         if _same(key, runs, target):
             continue
-        if key in current.waiting and key not in changes.values and key not in changes.delete:
-            found.append(key)
-        elif not is_live(key, runs, target):
+        untouched = key in current.waiting and key not in changes.values and key not in changes.delete
+        if untouched or not is_live(key, runs, target):
             found.append(key)
     return found
 
@@ -184,7 +183,8 @@ def _pool(params: dict[str, Any], current: Current, course: Course) -> None:
     course.before["pool"], course.after["pool"] = current.pool or "", wanted
     if (current.pool or "") == wanted:
         return
-    word = f"put VM {params['vmid']} into pool {wanted}" if wanted else f"take VM {params['vmid']} out of pool {current.pool}"
+    vm = f"VM {params['vmid']}"
+    word = f"put {vm} into pool {wanted}" if wanted else f"take {vm} out of pool {current.pool}"
     course.actions.append(Action(word, "move_pool", {"old": current.pool, "new": wanted}))
 
 

@@ -96,7 +96,7 @@ class Disk:
 
 @dataclass
 class Desired:
-    """``values``: key -> text; ``properties``: key -> properties that must be so (others stay); ``gone``: keys to remove."""
+    """``values``: key -> text; ``properties``: key -> properties that must be so, others stay; ``gone``: to remove."""
 
     values: dict[str, str] = field(default_factory=dict)
     properties: dict[str, Properties] = field(default_factory=dict)
@@ -132,7 +132,7 @@ def canonical(key: str, properties: Properties) -> Properties:
     slots = family_of(key)
     if slots is None:
         return properties
-    forms = {name: form for name, form in slots.options.values()}
+    forms = dict(slots.options.values())
     result = {}
     for name, value in properties.items():
         form = "flag" if name == "enabled" else forms.get(name, "str")
@@ -153,15 +153,15 @@ def _form(value: Any, form: str) -> str:
 def _slot(option: str, slot: str, wanted: Any, more: set[str]) -> dict[str, Any]:
     """Check a slot's name and its options' names; all mistakes of the slot at once."""
     slots = FAMILIES[option]
+    known = ", ".join(sorted({*slots.options, *more}))
     if not re.fullmatch(slots.pattern, slot):
         raise Failure(f"Unable to use {option}.{slot}: no such slot in Proxmox VE")
     if wanted is None:
         wanted = {"state": "absent"}
     if not isinstance(wanted, dict):
-        raise Failure(f"Unable to use {option}.{slot}: it must be a dictionary of {', '.join(sorted({*slots.options, *more}))}")
+        raise Failure(f"Unable to use {option}.{slot}: it must be a dictionary of {known}")
     unknown = sorted(set(wanted) - set(slots.options) - more)
     if unknown:
-        known = ", ".join(sorted({*slots.options, *more}))
         raise Failure(f"Unable to use {option}.{slot}: unknown option {', '.join(unknown)} (there are {known})")
     if wanted.get("state", "present") not in ("present", "absent"):
         raise Failure(f"Unable to use {option}.{slot}.state: it is present or absent")

@@ -175,7 +175,8 @@ def differences(vmid: int, desired: Desired, config: dict[str, str]) -> Changes:
         _properties(key, wanted, config, changes)
     for slot, disk in sorted(desired.disks.items()):
         _disk(vmid, slot, disk, config, changes)
-    if desired.cloud_init_drive and not any("cloudinit" in text for key, text in config.items() if IS_DISK.fullmatch(key)):
+    has_drive = any("cloudinit" in text for key, text in config.items() if IS_DISK.fullmatch(key))
+    if desired.cloud_init_drive and not has_drive:
         slot, storage = desired.cloud_init_drive
         changes.values[slot] = f"{storage}:cloudinit"
     changes.delete = sorted(key for key in desired.gone if key in config)
@@ -216,7 +217,7 @@ def after_view(before: dict[str, str], changes: Changes, keys: set[str]) -> dict
 
 def _disk_after(key: str, text: str, old: str | None) -> str:
     disk = split(key, text)
-    store, _, wanted = disk.get("file", "").partition(":")
+    wanted = disk.get("file", "").partition(":")[2]
     if old is not None:
         known = split(key, old).get("size")
         return join(key, {**disk, **({"size": known} if known else {})})

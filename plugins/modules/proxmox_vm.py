@@ -204,7 +204,7 @@ options:
         description: Whether packages are upgraded at the first start.
         type: bool
       vendor_snippet:
-        description: Volume with vendor data, such as V(local:snippets/web-vendor.yml). Merged with what Proxmox VE makes.
+        description: Volume with vendor data, such as V(local:snippets/web-vendor.yml); merged with Proxmox VE's own.
         type: str
       user_snippet:
         description: Volume with user data. Replaces what Proxmox VE makes.
@@ -352,7 +352,6 @@ task_warnings:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve import CONNECTION, Pve
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_vm import Vm
@@ -413,13 +412,13 @@ ARGUMENTS: dict[str, Any] = {
     "boot": TEXTS,
     "tags": TEXTS,
     "bios": {"type": "str", "choices": ["seabios", "ovmf"]},
-    **{name: FLAG for name in ("template", "numa", "agent", "onboot", "protection")},
-    **{name: SLOTS for name in ("disks", "networks", "pci", "virtiofs", "usb", "serial")},
-    **{
-        name: TEXT
-        for name in ("clone_storage", "memory", "balloon", "cpu", "machine", "ostype", "scsihw", "vga", "description",
-                     "pool", "hookscript")
-    },
+    **dict.fromkeys(("template", "numa", "agent", "onboot", "protection"), FLAG),
+    **dict.fromkeys(("disks", "networks", "pci", "virtiofs", "usb", "serial"), SLOTS),
+    **dict.fromkeys(
+        ("clone_storage", "memory", "balloon", "cpu", "machine", "ostype", "scsihw", "vga", "description", "pool",
+         "hookscript"),
+        TEXT,
+    ),
 }  # fmt: skip
 
 
@@ -433,7 +432,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     if current is None and params["clone_from"] and params["state"] != "absent":
         source = vm.read(params["clone_from"])
         if source is None:
-            raise _reconcile.Failure(f"Unable to clone VM {params['clone_from']}: it does not exist on {params['node']}")
+            to = f"clone VM {params['clone_from']}"
+            raise _reconcile.Failure(f"Unable to {to}: it does not exist on {params['node']}")
     plan_ = vm.plan(plan(params, desired, current, source))
     unchanged = not plan_.steps and current is not None
     result = _reconcile.run(module, plan_, lambda: vm.facts(current) if unchanged and current else vm.read_back())

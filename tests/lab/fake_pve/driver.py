@@ -11,7 +11,7 @@ from typing import Protocol
 
 Config = dict[str, str | int]
 """A VM's configuration in the API's own shape, pending changes merged: ``{"cores": 2, "memory": "2048", "net0":
-"virtio=BC:24:11:00:00:01,bridge=vmbr0", "scsi0": "local-lvm:vm-101-disk-0,size=40G", "ipconfig0": ..., "sshkeys": ...}``.
+"virtio=BC:24:11:00:00:01,bridge=vmbr0", "scsi0": "local-lvm:vm-101-disk-0,size=40G", "ipconfig0": "…"}``.
 """
 
 
@@ -34,6 +34,9 @@ class MachineDriver(Protocol):
         ``virtiofs`` maps tag (the directory mapping's id) to the directory's path on the node; ``vendor_data`` is the
         text of the vendor snippet of ``cicustom``, read at start as the real thing does, or None.
         """
+
+    def hotplug(self, vmid: int, config: Config, virtiofs: dict[str, str]) -> None:
+        """The disks of a running machine changed: show it those of now and their sizes."""
 
     def stop(self, vmid: int) -> None:
         """Pull the plug; disks stay."""
@@ -64,6 +67,9 @@ class NullDriver:
         if self.fail_start is not None:
             raise DriverError(self.fail_start)
         self._running.add(vmid)
+
+    def hotplug(self, vmid: int, config: Config, virtiofs: dict[str, str]) -> None:
+        self.calls.append(("hotplug", vmid))
 
     def stop(self, vmid: int) -> None:
         self.calls.append(("stop", vmid))

@@ -166,7 +166,7 @@ def put_config(call: Call, node: str, vmid: str) -> Any:
 @route("POST", f"{VM}/config")
 def post_config(call: Call, node: str, vmid: str) -> Any:
     get(call.world, vmid)
-    check({k: v for k, v in call.params.items()}, call.world.release, creating=False)
+    check(dict(call.params), call.world.release, creating=False)
 
     def work(log: list[str]) -> None:
         with call.world.changing():
@@ -310,7 +310,7 @@ def destroy(call: Call, node: str, vmid: str) -> Any:
 
     def work(log: list[str]) -> None:
         with world.vm_lock(number):
-            for volid, volume in world.data["volumes"].items():
+            for volume in world.data["volumes"].values():
                 base = volume.get("base")
                 if base and world.data["volumes"].get(base, {}).get("vmid") == number:
                     raise TaskError(f"base volume '{base}' is still in use by linked cloned")

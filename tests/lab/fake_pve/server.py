@@ -157,5 +157,5 @@ class Server(ThreadingHTTPServer):
 
     def start(self) -> int:
         """Serve in the background and return the port."""
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return int(self.server_address[1])

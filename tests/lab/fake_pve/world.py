@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -110,7 +111,8 @@ class World:
         now = int(time.time())
         with self.lock:
             pid = self.number()
-            upid = f"UPID:{self.node}:{pid:08X}:{pid * 7:08X}:{now:08X}:{kind}:{ident}:{user}:"
+            encoded = re.sub(r"[^A-Za-z0-9.-]", lambda match: f"-{ord(match[0]):02X}", str(ident))
+            upid = f"UPID:{self.node}:{pid:08X}:{pid * 7:08X}:{now:08X}:{kind}:{encoded}:{user}:"
             self.data["tasks"][upid] = {
                 "upid": upid, "node": self.node, "pid": pid, "pstart": pid * 7, "starttime": now, "type": kind,
                 "id": str(ident), "user": user, "status": "running", "log": [],

@@ -15,13 +15,12 @@ from types import ModuleType
 from typing import Any
 
 from ansible.module_utils.testing import patch_module_args
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from ansible_collections.homelab.mediaserver.tests.lab.fake_pve.driver import NullDriver
 from ansible_collections.homelab.mediaserver.tests.lab.fake_pve.server import Server, Service
 from ansible_collections.homelab.mediaserver.tests.lab.fake_pve.world import World
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 TOKEN = "automation@pve!mediaserver"
 SECRET = "11111111-2222-3333-4444-555555555555"

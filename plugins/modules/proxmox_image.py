@@ -1,0 +1,140 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The homelab.mediaserver authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: proxmox_image
+short_description: Have a Proxmox VE node download an image
+version_added: 0.1.0
+description:
+  - Has the node download a cloud image, an ISO image or a container template into one of its storages.
+  - A file of that name is taken for the right one, since the API knows no checksum of it. Put the version into O(file).
+  - The checksum is verified by the node before the file appears under its name.
+extends_documentation_fragment:
+  - homelab.mediaserver.proxmox
+options:
+  node:
+    description: Name of the node.
+    type: str
+    required: true
+  storage:
+    description: Storage. It must be configured for this O(content).
+    type: str
+    required: true
+  file:
+    description: Name of the file. Disk images must end in C(.qcow2), C(.raw), C(.vmdk) or C(.ova).
+    type: str
+    required: true
+  content:
+    description: Kind of file; V(import) is a disk image.
+    type: str
+    choices: [import, iso, vztmpl]
+    default: import
+  url:
+    description: Where the node gets it. Required unless O(state=absent).
+    type: str
+  checksum:
+    description: Its checksum as C(algorithm:value), such as V(sha512:0123abcd).
+    type: str
+  verify_certificates:
+    description: Whether the node verifies the certificate of an C(https) O(url).
+    type: bool
+    default: true
+  state:
+    description: Whether the file is there.
+    type: str
+    choices: [present, absent]
+    default: present
+"""
+
+EXAMPLES = r"""
+- name: Debian 13 with the full kernel
+  homelab.mediaserver.proxmox_image:
+    node: pve
+    storage: local
+    file: debian-13-generic-amd64-20261006.qcow2
+    url: https://cloud.debian.org/images/cloud/trixie/20261006-2257/debian-13-generic-amd64-20261006-2257.qcow2
+    checksum: "sha512:{{ debian_13_checksum }}"
+"""
+
+RETURN = r"""
+steps:
+  description: What was done, or would be done.
+  returned: always
+  type: list
+  elements: str
+volid:
+  description: Name of the volume, for C(import_from).
+  returned: always
+  type: str
+  sample: local:import/debian-13-generic-amd64-20261006.qcow2
+"""
+
+import functools
+import re
+from typing import Any
+from urllib.parse import quote
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve import CONNECTION, Pve
+
+ARGUMENTS: dict[str, Any] = {
+    **CONNECTION,
+    "node": {"type": "str", "required": True},
+    "storage": {"type": "str", "required": True},
+    "file": {"type": "str", "required": True},
+    "content": {"type": "str", "choices": ["import", "iso", "vztmpl"], "default": "import"},
+    "url": {"type": "str"},
+    "checksum": {"type": "str"},
+    "verify_certificates": {"type": "bool", "default": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+}
+
+
+def download_data(params: dict[str, Any]) -> dict[str, Any]:
+    """What the API wants for a download (pure)."""
+    data = {"url": params["url"], "filename": params["file"], "content": params["content"]}
+    if params["checksum"]:
+        match = re.fullmatch(r"(md5|sha1|sha224|sha256|sha384|sha512):([0-9a-fA-F]+)", params["checksum"])
+        if match is None:
+            raise _reconcile.Failure(
+                f"Unable to download {params['file']}: the checksum must be written as sha512:0123abcd…"
+            )
+        data |= {"checksum-algorithm": match[1], "checksum": match[2].lower()}
+    if not params["verify_certificates"]:
+        data["verify-certificates"] = 0
+    return data
+
+
+def work(module: AnsibleModule) -> dict[str, Any]:
+    params = module.params
+    pve = Pve(params)
+    storage = f"nodes/{params['node']}/storage/{params['storage']}"
+    volid = f"{params['storage']}:{params['content']}/{params['file']}"
+    content = pve.get_list(f"{storage}/content", f"list storage {params['storage']}", content=params["content"])
+    present = any(row.get("volid") == volid for row in content)
+    wanted = params["state"] == "present"
+    steps = []
+    data = download_data(params)
+    if wanted and not present:
+        to = f"download {params['file']} to storage {params['storage']}"
+        steps.append(_reconcile.Step(to, functools.partial(pve.task, "post", f"{storage}/download-url", to, **data)))
+    if present and not wanted:
+        to = f"delete {volid}"
+        path = f"{storage}/content/{quote(volid, safe='')}"
+        steps.append(_reconcile.Step(to, functools.partial(pve.task, "delete", path, to)))
+    states = [{"volid": volid, "state": "present" if there else "absent"} for there in (present, wanted)]
+    return _reconcile.run(module, _reconcile.Plan(*states, tuple(steps), (), {"volid": volid}))
+
+
+def main() -> None:
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True, required_if=[("state", "present", ("url",))])
+    _reconcile.main(module, work)
+
+
+if __name__ == "__main__":
+    main()

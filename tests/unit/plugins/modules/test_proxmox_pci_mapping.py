@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import pytest
+from ansible_collections.homelab.mediaserver.plugins.modules import proxmox_pci_mapping
+from ansible_collections.homelab.mediaserver.tests.unit.fake_pve import harness
+
+
+@pytest.fixture(scope="module")
+def cert(tmp_path_factory):
+    return harness.certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(params=["8.4", "9.1"])
+def lab(request, tmp_path, cert):
+    with harness.lab(tmp_path, request.param, cert) as made:
+        yield made
+
+
+IGPU = {"id": "igpu", "node": "pve", "path": "0000:00:02.0"}
+FULL = "node=pve,path=0000:00:02.0,id=8086:1912,iommugroup=0,subsystem-id=1462:7972"
+
+
+def stored(lab):
+    return lab.world.data["mappings"]["pci"]
+
+
+def test_check_create_again_changed_absent_again(lab):
+    done = lab.order(proxmox_pci_mapping, **IGPU)
+    assert done["map"] == [FULL]
+    assert done["problems"] == []
+    lab.order(proxmox_pci_mapping, **IGPU, description="graphics")
+    lab.order(proxmox_pci_mapping, **IGPU, description="")
+    lab.order(proxmox_pci_mapping, id="igpu", node="pve", state="absent")
+    assert stored(lab) == {}
+
+
+def test_incomplete_mapping_is_completed(lab):
+    stored(lab)["igpu"] = {"map": ["node=pve,path=0000:00:02.0,id=8086:1912"]}
+    assert lab.order(proxmox_pci_mapping, **IGPU)["map"] == [FULL]
+
+
+def test_drift_after_the_iommu_was_switched_off(lab):
+    lab.run(proxmox_pci_mapping, **IGPU)
+    lab.world.data["pci"][0] = {**lab.world.data["pci"][0], "iommugroup": -1}
+    done = lab.order(proxmox_pci_mapping, **IGPU)
+    assert "iommugroup" not in done["map"][0]
+
+
+def test_another_device_at_the_address_is_refused(lab):
+    lab.run(proxmox_pci_mapping, **IGPU)
+    lab.world.data["pci"][0] = {**lab.world.data["pci"][0], "device": "0x10de"}
+    result = lab.run(proxmox_pci_mapping, **IGPU)
+    assert result["msg"].startswith("Unable to update pci mapping igpu: 0000:00:02.0 on pve is now 8086:10de")
+    lab.order(proxmox_pci_mapping, **IGPU, replace_device=True)
+
+
+def test_entries_of_other_nodes_stay(lab):
+    other = "node=pve2,path=0000:00:02.0,id=8086:3e92"
+    stored(lab)["igpu"] = {"map": [other], "description": "kept"}
+    lab.order(proxmox_pci_mapping, **IGPU)
+    assert stored(lab)["igpu"] == {"map": [other, FULL], "description": "kept"}
+    lab.order(proxmox_pci_mapping, id="igpu", node="pve", state="absent")
+    assert stored(lab)["igpu"]["map"] == [other]
+
+
+def test_unknown_device_names_those_there_are(lab):
+    result = lab.run(proxmox_pci_mapping, id="igpu", node="pve", path="0000:01:00.0")
+    assert "node pve has no such device (it has 0000:00:02.0, 0000:00:14.0)" in result["msg"]
+
+
+def test_missing_right(lab):
+    lab.service.tokens[harness.TOKEN]["deny"] = ["Mapping.Modify"]
+    result = lab.run(proxmox_pci_mapping, **IGPU)
+    assert result["msg"] == (
+        "Unable to create pci mapping igpu: Permission check failed (/mapping/pci, Mapping.Modify)"
+    )
+    assert result["failure"]["status"] == 403
