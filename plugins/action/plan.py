@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"Unsupported parameters for plan: {', '.join(unknown)}")
         if not addresses.available():
             raise AnsibleActionFail(
-                "The plan needs the Python library netaddr on the controller. Run `make setup`, or `pip install netaddr`."
+                "The plan needs the Python library netaddr on the controller. Run: make setup"
             )
         folder = inventory_folder(variables)
         catalogs = [(COLLECTION / "roles/services/catalog", False), (folder / "catalog", True)]

@@ -130,14 +130,19 @@ def healthcheck(service: Service, container: Tree) -> Tree | None:
     port = container["ports"].get(health["port"])
     if not health["http"] or port is None:
         return None
-    url = f"http://127.0.0.1:{port['port']}{health['http']}"
-    line = (
+    return {"test": ["CMD-SHELL", http_check(port["port"], health["http"])], **times}
+
+
+def http_check(port: int, path: str) -> str:
+    """A shell line that works with what the image has: curl, wget or bash."""
+    url = f"http://127.0.0.1:{port}{path}"
+    request = f"GET {path} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n"
+    talk = f'exec 3<>/dev/tcp/127.0.0.1/{port}; printf "{request}" >&3; head -n 1 <&3 | grep -q " [23]"'
+    return (
         f"if command -v curl >/dev/null; then curl -fsS -o /dev/null {url}; "
         f"elif command -v wget >/dev/null; then wget -q -O /dev/null {url}; "
-        f'else bash -c \'exec 3<>/dev/tcp/127.0.0.1/{port["port"]}; printf "GET {health["http"]} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n" >&3; '
-        'head -n 1 <&3 | grep -q " [23]"\'; fi'
+        f"else bash -c '{talk}'; fi"
     )
-    return {"test": ["CMD-SHELL", line], **times}
 
 
 def wiring(service: Service, name: str, container: Tree, joined: list[str], published: list[Opening]) -> Tree:

@@ -21,7 +21,7 @@ def load(
     catalog: dict[str, Entry],
     problems: Problems,
 ) -> Site:
-    """``raw``: the site_* variables. ``hosts``: per host its ``file``, ``groups`` and ``vars``. ``places``: variable -> file."""
+    """``raw``: the site_* variables; ``hosts``: each with file, groups and vars; ``places``: files by variable."""
     values: dict[str, Any] = {}
     for name, kind in SITE.fields.items():
         where = Where(places.get(name, "group_vars/all/site.yml"), name)

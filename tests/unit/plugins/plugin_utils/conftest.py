@@ -187,11 +187,13 @@ HOSTS: dict[str, Any] = {
     "front": {
         "ansible_host": "192.168.1.111",
         "address6": "fd00:1::111",
-        "guest": {"node": "pve", "vmid": 100, "cores": 2, "memory": "3G", "disk": "20G", "image": "debian", "start_order": 1},
+        "guest": {"node": "pve", "vmid": 100, "cores": 2, "memory": "3G", "disk": "20G", "image": "debian",
+                  "start_order": 1},
     },
     "back": {
         "ansible_host": "192.168.1.101",
-        "guest": {"node": "pve", "vmid": 101, "cores": 3, "memory": "10G", "disk": "40G", "image": "debian-full", "gpu": True, "start_order": 2},
+        "guest": {"node": "pve", "vmid": 101, "cores": 3, "memory": "10G", "disk": "40G", "image": "debian-full",
+                  "gpu": True, "start_order": 2},
     },
     "outsider": {"ansible_host": "198.18.77.50", "prober_zone": "internet"},
 }  # fmt: skip

@@ -1,4 +1,6 @@
 """Every kind of mistake has its message: file, key, reason and remedy."""
+# ruff: noqa: E501
+# one case a line
 
 from __future__ import annotations
 
