@@ -113,6 +113,19 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile imp
 
 EASYRSA = "/usr/share/easy-rsa/easyrsa"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+SPEC: dict[str, Any] = {
+    "directory": {"type": "path", "default": "/etc/openvpn/pki"},
+    "server_directory": {"type": "path", "default": "/etc/openvpn/server"},
+    "profile_directory": {"type": "path", "default": "/etc/openvpn/profiles"},
+    "authority_name": {"type": "str", "default": "OpenVPN authority"},
+    "server": {"type": "str", "default": "server"},
+    "clients": {"type": "list", "elements": "str", "default": []},
+    "revoked": {"type": "list", "elements": "str", "default": []},
+    "profile": {"type": "str", "required": True},
+    "renew_days": {"type": "int", "default": 60},
+    "server_days": {"type": "int", "default": 825},
+    "client_days": {"type": "int", "default": 3650},
+}
 
 
 class Keeper:
@@ -215,21 +228,5 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     return run(module, plan, lambda: {"certificates": keeper.read().issued})
 
 
-def spec() -> dict[str, Any]:
-    return {
-        "directory": {"type": "path", "default": "/etc/openvpn/pki"},
-        "server_directory": {"type": "path", "default": "/etc/openvpn/server"},
-        "profile_directory": {"type": "path", "default": "/etc/openvpn/profiles"},
-        "authority_name": {"type": "str", "default": "OpenVPN authority"},
-        "server": {"type": "str", "default": "server"},
-        "clients": {"type": "list", "elements": "str", "default": []},
-        "revoked": {"type": "list", "elements": "str", "default": []},
-        "profile": {"type": "str", "required": True},
-        "renew_days": {"type": "int", "default": 60},
-        "server_days": {"type": "int", "default": 825},
-        "client_days": {"type": "int", "default": 3650},
-    }
-
-
 if __name__ == "__main__":
-    main(AnsibleModule(argument_spec=spec(), supports_check_mode=True), work)
+    main(AnsibleModule(argument_spec=SPEC, supports_check_mode=True), work)

@@ -1,0 +1,156 @@
+"""The backup runner: which jobs, in which order, with which arguments, and what it tells Prometheus."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import json
+import subprocess
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[3] / "roles/backup/files/mediaserver-backup"
+NOW = 1_800_000_000.0
+DAY = 86400
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    loader = importlib.machinery.SourceFileLoader("mediaserver_backup", str(SCRIPT))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("mediaserver_backup", loader))  # type: ignore[arg-type]
+    loader.exec_module(module)
+    return module
+
+
+def files(name: str, schedule: str = "daily", **more: Any) -> dict[str, Any]:
+    return {"name": name, "service": "app", "schedule": schedule, "paths": [{"path": "/nowhere/app", "mount": None}], "keep": {"daily": 7}, **more}
+
+
+def database(name: str, schedule: str = "daily") -> dict[str, Any]:
+    body = {"container": "database", "kind": "postgresql", "name": "app", "user": "postgres"}
+    return {"name": name, "service": "app", "schedule": schedule, "database": body, "keep": {"daily": 7}}
+
+
+@pytest.mark.parametrize(("schedule", "ago", "ready"), [
+    ("daily", None, True), ("daily", DAY, True), ("daily", DAY - 1000, True), ("daily", DAY - 3600, False),
+    ("hourly", 3600, True), ("hourly", 1000, False), ("weekly", 6 * DAY, False), ("weekly", 7 * DAY, True),
+    ("monthly", 29 * DAY, False), ("monthly", 30 * DAY, True),
+])  # fmt: skip
+def test_due(runner: ModuleType, schedule: str, ago: float | None, ready: bool) -> None:
+    state = {} if ago is None else {"a": {"success": NOW - ago}}
+    assert bool(runner.due([files("a", schedule)], state, NOW)) is ready
+
+
+def test_a_job_that_failed_stays_due(runner: ModuleType) -> None:
+    assert runner.due([files("a")], {"a": {"success": NOW - 2 * DAY, "ok": 0}}, NOW)
+
+
+def test_databases_come_first(runner: ModuleType) -> None:
+    jobs = [files("b"), database("z"), files("a", "weekly")]
+    assert [job["name"] for job in runner.due(jobs, {}, NOW)] == ["z", "b", "a"]
+
+
+def test_missing_source_and_missing_mount_are_problems(runner: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(runner.Problem, match="Unable to back up /nowhere/app: there is no such folder"):
+        runner.backup_arguments(files("a"), "host")
+    (tmp_path / "app").mkdir()
+    job = files("a", paths=[{"path": str(tmp_path / "app"), "mount": str(tmp_path)}])
+    with pytest.raises(runner.Problem, match="is not mounted"):
+        runner.backup_arguments(job, "host")
+
+
+def test_arguments(runner: ModuleType, tmp_path: Path) -> None:
+    job = files("a", paths=[{"path": str(tmp_path), "mount": None}], exclude=["*.tmp"])
+    assert runner.backup_arguments(job, "host") == [
+        "backup", "--json", "--quiet", "--host", "host", "--tag", "a", "--exclude-caches", "--exclude=*.tmp", "--", str(tmp_path),
+    ]  # fmt: skip
+    assert runner.forget_arguments(files("a", keep={"weekly": 4, "daily": 7}), "host") == [
+        "forget", "--quiet", "--host", "host", "--tag", "a", "--group-by", "host,tags", "--keep-daily=7", "--keep-weekly=4",
+    ]  # fmt: skip
+
+
+def docker(monkeypatch: pytest.MonkeyPatch, output: str, code: int = 0) -> list[list[str]]:
+    asked: list[list[str]] = []
+
+    def call(argv: list[str], **_options: Any) -> subprocess.CompletedProcess[str]:
+        asked.append(argv)
+        return subprocess.CompletedProcess(argv, code, output, "daemon is not running\n")
+
+    monkeypatch.setattr(subprocess, "run", call)
+    return asked
+
+
+def test_dump_runs_inside_restic(runner: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = docker(monkeypatch, "0123abcd\n")
+    arguments = runner.backup_arguments(database("app-main"), "host")
+    command = arguments[arguments.index("--") + 1 :]
+    assert "--stdin-from-command" in arguments
+    assert command[:3] == ["docker", "exec", "0123abcd"]
+    assert command[3:] == ["pg_dump", "--clean", "--if-exists", "--username=postgres", "--dbname=app"]
+    assert "label=com.docker.compose.project=app" in asked[0]
+    assert "label=com.docker.compose.service=database" in asked[0]
+
+
+@pytest.mark.parametrize(("output", "code", "text"), [("", 0, "0 containers run"), ("a\nb\n", 0, "2 containers run"), ("", 1, "daemon is not running")])
+def test_no_dump_without_the_one_container(runner: ModuleType, monkeypatch: pytest.MonkeyPatch, output: str, code: int, text: str) -> None:
+    docker(monkeypatch, output, code)
+    with pytest.raises(runner.Problem, match=text):
+        runner.backup_arguments(database("app-main"), "host")
+
+
+def repository(runner: ModuleType, monkeypatch: pytest.MonkeyPatch, codes: list[int]) -> tuple[Any, list[str]]:
+    asked: list[str] = []
+
+    def call(_self: Any, *arguments: str, **_options: Any) -> subprocess.CompletedProcess[str]:
+        asked.append(arguments[0])
+        return subprocess.CompletedProcess(arguments, codes[len(asked) - 1], "", "boom\n")
+
+    monkeypatch.setattr(runner.Restic, "call", call)
+    return runner.Restic({}, {"name": "local", "path": "/r", "mount": None}), asked
+
+
+def test_repository_is_made_only_when_there_is_none(runner: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    restic, asked = repository(runner, monkeypatch, [10, 0])
+    restic.ready()
+    assert asked == ["cat", "init"]
+
+
+@pytest.mark.parametrize(("code", "text"), [(12, "another password"), (1, "boom"), (11, "boom")])
+def test_repository_that_cannot_be_opened_is_left_alone(runner: ModuleType, monkeypatch: pytest.MonkeyPatch, code: int, text: str) -> None:
+    restic, asked = repository(runner, monkeypatch, [code])
+    with pytest.raises(runner.Problem, match=text):
+        restic.ready()
+    assert asked == ["cat"]
+
+
+def test_metrics(runner: ModuleType) -> None:
+    state = {"a": {"declared": NOW, "success": NOW, "ok": 1, "seconds": 2.4, "bytes": 10, "added": 3}, "b": {"declared": NOW}, "checked": {"local": NOW}}
+    text = runner.metrics({"jobs": [files("a"), files("b", "weekly")]}, state)
+    lines = set(text.splitlines())
+    assert f'mediaserver_backup_last_success_timestamp_seconds{{backup="a",service="app"}} {NOW:.0f}' in lines
+    assert f'mediaserver_backup_due_timestamp_seconds{{backup="b",service="app"}} {NOW + 7 * DAY:.0f}' in lines
+    assert 'last_success_timestamp_seconds{backup="b"' not in text, "what never ran has no time of success"
+    assert f'mediaserver_backup_last_check_timestamp_seconds{{repository="local"}} {NOW:.0f}' in lines
+    known = (Path(__file__).parent / "metrics/node_exporter.txt").read_text().split()
+    assert {line.split("{")[0] for line in lines if not line.startswith("#")} <= set(known)
+
+
+def test_unknown_job_names_those_there_are(runner: ModuleType) -> None:
+    with pytest.raises(SystemExit, match="Unknown job x; there are: a"):
+        runner.select({"jobs": [files("a")]}, ["x"])
+
+
+def test_restic_says_why_in_json(runner: ModuleType) -> None:
+    assert runner.last_words('noise\n{"message_type":"exit_error","code":1,"message":"Fatal: no"}\n') == "Fatal: no"
+    assert runner.last_words("plain\n") == "plain"
+    assert runner.last_words("") == "no message"
+
+
+def test_no_summary_is_a_problem(runner: ModuleType) -> None:
+    assert runner.summary('{"message_type":"status"}\n' + json.dumps({"message_type": "summary", "snapshot_id": "x"}))["snapshot_id"] == "x"
+    with pytest.raises(runner.Problem, match="summary"):
+        runner.summary("nothing\n")
