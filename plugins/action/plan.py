@@ -53,7 +53,13 @@ class ActionModule(ActionBase):
         result["warnings"] = [
             f"{one['message']}. Accept it by name: site_accept: [{one['name']}]" for one in open_warnings
         ]
-        result.update(plan=made.plan, state_directory=str(folder / ".secrets"), dry_run=bool(self._task.check_mode))
+        requested = self._task.args.get("requested_tags") or []
+        result.update(
+            plan=made.plan,
+            only=sorted(set(made.plan["catalog"]).intersection(requested)),
+            state_directory=str(folder / ".secrets"),
+            dry_run=bool(self._task.check_mode),
+        )
         return result
 
     def _check_tags(self, catalogs: list[tuple[Path, bool]]) -> None:

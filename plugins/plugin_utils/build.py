@@ -114,6 +114,11 @@ def assemble(site: Site) -> Tree:
         "tiles": monitoring.tiles(site),
         "forwards": forwards,
         "targets": probes.targets(site),
+        "flows": [
+            flow
+            for host in site.managed()
+            for flow in firewall.flows(site, host, ports.openings(site, host))
+        ],
         "probes": found_probes,
         "unprobed": probes.unprobed(site),
         "catalog": {service.name: service.spec["summary"] for service in site.services.values()},
@@ -159,6 +164,7 @@ def host_plan(site: Site, host: Host) -> Tree:
         "firewall": {
             "host": firewall.host_rules(site, host, openings),
             "containers": firewall.container_rules(openings),
+            "routed": firewall.routed_rules(site, host),
         },
         "system": [system_entry(site, host, service) for service in site.on(host.name) if service.system],
         "applications": [

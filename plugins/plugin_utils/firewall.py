@@ -41,6 +41,37 @@ def container_rules(found: list[Opening]) -> list[Tree]:
     return unique(rules)
 
 
+def flows(site: Site, host: Host, found: list[Opening]) -> list[Tree]:
+    """Who may reach what, in the words of the declarations: for people."""
+    listed = [
+        {"zone": zone, "host": host.name, "service": None, "port": site.values["site_admin"]["ssh_port"], "protocol": "tcp"}
+        for zone in site.values["site_admin"]["reach"]
+    ]
+    for opening in found:
+        zones = list(opening.port.reach)
+        if metrics_port(opening.service) is opening.port and "monitoring" not in zones:
+            zones.append("monitoring")
+        for zone in zones:
+            other = [one for one in site.zones.get(zone, []) if one not in map(addresses.single, host.addresses)]
+            if other and (opening.sources or opening.port.shared):
+                body = {"zone": zone, "host": host.name, "service": opening.service.name}
+                listed.append(body | {"port": opening.port.number, "protocol": opening.port.protocol})
+    return listed
+
+
+def routed_rules(site: Site, host: Host) -> list[Tree]:
+    """What the VPN's host passes on: its clients may reach the whole LAN (UFW refuses to forward anything else)."""
+    if host.name not in site.provider_hosts("vpn"):
+        return []
+    clients, targets = network.cidrs(site, ["vpn"]), network.cidrs(site, ["lan"])
+    return [
+        {"from": source, "to": target, "comment": "vpn clients to the lan"}
+        for source in clients
+        for target in targets
+        if addresses.version(source) == addresses.version(target)
+    ]
+
+
 def plain(rules: list[Tree]) -> list[Tree]:
     """What UFW is told."""
     return [{key: one[key] for key in ("from", "port", "protocol", "comment")} for one in rules]
