@@ -146,15 +146,14 @@ def check_wanted(options: list[dict[str, Any]]) -> None:
             seen[domain] = option["domains"][0]
 
 
-def choose(body: dict[str, Any], free: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The existing host to become ``body``: the only one with a domain of it, or ours of several."""
-    domains = set(body["domain_names"])
-    found = [host for host in free if domains & {name.lower() for name in host["domain_names"]}]
+def choose(domains: list[str], free: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The existing host that shall have ``domains``: the only one with any of them, or the foreign one of several."""
+    found = [host for host in free if set(domains) & {name.lower() for name in host["domain_names"]}]
     foreign = [host for host in found if owner(host) is None]
     if len(foreign) > 1:
         numbers = ", ".join(f"#{host['id']} ({host_name(host)})" for host in foreign)
         raise Failure(
-            f"Unable to plan proxy host {body['domain_names'][0]}: its domains are in several hosts: {numbers}"
+            f"Unable to plan proxy host {domains[0]}: its domains are in several hosts: {numbers}"
         )
     return next(iter(foreign or found), None)
 
@@ -174,12 +173,12 @@ def plan_hosts(
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
     for option in options:
-        body = wanted_body(option, certificates, lists)
-        host = choose(body, free)
+        host = choose(sorted({name.lower() for name in option["domains"]}), free)
         if host is not None:
             free.remove(host)
         if only is not None and option["service"] not in only:
             continue
+        body = wanted_body(option, certificates, lists)
         change, old, new = compare(option["service"], body, host)
         name = host_name(body)
         if old is not None:

@@ -105,15 +105,20 @@ def plan_lists(
             changes.append(Change("update", option["name"], int(current["id"]), body))
     for entry in existing:
         if prefix and entry["name"].startswith(prefix) and entry["name"] not in names:
+            # whether a host still uses it is asked when it is deleted: a dry run has not changed the hosts
             before.append(canonical(entry))
-            changes.append(removal(entry))
+            changes.append(Change("purge", entry["name"], int(entry["id"])))
     return changes, before, after
 
 
 def removal(entry: dict[str, Any]) -> Change:
+    refuse_in_use(entry)
+    return Change("delete", entry["name"], int(entry["id"]))
+
+
+def refuse_in_use(entry: dict[str, Any]) -> None:
     if int(entry.get("proxy_host_count") or 0):
         raise Failure(
             f"Unable to delete access list {entry['name']}: {entry['proxy_host_count']} proxy host(s) use it, "
             "and would then be open to everybody"
         )
-    return Change("delete", entry["name"], int(entry["id"]))

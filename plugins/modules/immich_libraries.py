@@ -28,9 +28,8 @@ options:
         type: str
         required: true
       owner:
-        description: E-mail address of the user it belongs to. Immich cannot change it later.
+        description: E-mail address of the user it belongs to. Immich cannot change it later. Default is O(owner).
         type: str
-        required: true
       paths:
         description:
           - Folders, as Immich sees them. Their order does not matter. Unset, they are not managed.
@@ -50,6 +49,9 @@ options:
         type: str
         choices: [present, absent]
         default: present
+  owner:
+    description: E-mail address of the user to whom libraries belong that do not say it themselves.
+    type: str
   scan:
     description:
       - When to look for files. V(on_change) means libraries that this call has created or changed.
@@ -107,12 +109,12 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils._http import H
 from ansible_collections.homelab.mediaserver.plugins.module_utils._immich import CONNECTION, Immich
 from ansible_collections.homelab.mediaserver.plugins.module_utils._immich_libraries import Change, plan_libraries
 from ansible_collections.homelab.mediaserver.plugins.module_utils._immich_scan import Scan
-from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Plan, Step
+from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure, Plan, Step
 
 WHEN = ["never", "on_change", "always"]
 ENTRY = {
     "name": {"type": "str", "required": True},
-    "owner": {"type": "str", "required": True},
+    "owner": {"type": "str"},
     "paths": {"type": "list", "elements": "str"},
     "exclude": {"type": "list", "elements": "str"},
     "scan": {"type": "str", "choices": WHEN},
@@ -121,6 +123,7 @@ ENTRY = {
 ARGUMENTS = {
     **CONNECTION,
     "libraries": {"type": "list", "elements": "dict", "required": True, "options": ENTRY},
+    "owner": {"type": "str"},
     "scan": {"type": "str", "choices": WHEN, "default": "on_change"},
     "scan_timeout": {"type": "int", "default": 600},
     "purge": {"type": "bool", "default": False},
@@ -160,6 +163,13 @@ class Writer:
         self.numbers[change.name, change.owner.lower()] = number
 
 
+def with_owner(options: list[dict[str, Any]], owner: str | None) -> list[dict[str, Any]]:
+    for option in options:
+        if not (option["owner"] or owner):
+            raise Failure(f"Unable to plan library {option['name']}: it has no owner")
+    return [{**option, "owner": option["owner"] or owner} for option in options]
+
+
 def to_scan(params: dict[str, Any], changes: list[Change]) -> list[dict[str, Any]]:
     """The libraries to scan: with folders, and as their `scan` says."""
     changed = {(change.name, change.owner.lower()) for change in changes if change.kind != "delete"}
@@ -181,7 +191,7 @@ def scan_steps(scan: Scan, writer: Writer, options: list[dict[str, Any]], wait: 
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
-    params = module.params
+    params = {**module.params, "libraries": with_owner(module.params["libraries"], module.params["owner"])}
     immich = Immich(params)
     try:
         immich.open()

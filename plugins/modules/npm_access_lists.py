@@ -113,7 +113,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
 from ansible_collections.homelab.mediaserver.plugins.module_utils._http import NotReady, later
 from ansible_collections.homelab.mediaserver.plugins.module_utils._npm import CONNECTION, Npm
-from ansible_collections.homelab.mediaserver.plugins.module_utils._npm_lists import Change, plan_lists
+from ansible_collections.homelab.mediaserver.plugins.module_utils._npm_lists import Change, plan_lists, refuse_in_use
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Plan, Step
 
 CLIENT = {
@@ -143,12 +143,21 @@ READ = {"expand": "items,clients"}
 
 
 def step(npm: Npm, change: Change) -> Step:
-    to = f"{change.kind} access list {change.name}"
+    verb = "delete" if change.kind == "purge" else change.kind
+    to = f"{verb} access list {change.name}"
     if change.kind == "create":
         return Step(to, lambda: npm.call("POST", PATH, to, change.body))
     if change.kind == "update":
         return Step(to, lambda: npm.call("PUT", f"{PATH}/{change.number}", to, change.body))
-    return Step(to, lambda: npm.call("DELETE", f"{PATH}/{change.number}", to))
+
+    def delete() -> None:
+        if change.kind == "purge":
+            for entry in npm.objects(PATH, to):
+                if entry["id"] == change.number:
+                    refuse_in_use(entry)
+        npm.call("DELETE", f"{PATH}/{change.number}", to)
+
+    return Step(to, delete)
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:

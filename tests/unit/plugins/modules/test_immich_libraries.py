@@ -29,7 +29,8 @@ def fake(request):
 
 
 def test_missing_arguments(run, fake):
-    assert "owner" in run(fake, {"name": "Family"})["msg"]
+    assert "name" in run(fake, {"owner": OWNER})["msg"]
+    assert "library Family: it has no owner" in run(fake, {"name": "Family"})["msg"]
     assert "give api_key or api_key_file" in run(fake, FAMILY, api_key=None)["msg"]
 
 
@@ -133,6 +134,11 @@ def test_owner_cannot_change(run, fake):
     hers = {**FAMILY, "owner": "ann@example.org", "paths": ["/a"]}
     assert run(fake, FAMILY, hers)["changed"], "the same name for two people is fine when both are listed"
     assert not run(fake, FAMILY, hers)["changed"]
+
+
+def test_owner_of_all(run, fake):
+    assert run(fake, {"name": "Family", "paths": ["/a"]}, owner=OWNER)["changed"]
+    assert not run(fake, {"name": "Family", "paths": ["/a"], "owner": OWNER})["changed"]
 
 
 def test_unknown_owner(run, fake):

@@ -82,6 +82,7 @@ def test_a_list_in_use_is_never_deleted(run, fake):
     for arguments in (({"name": "home", "state": "absent"},), ()):
         result = run(fake, *arguments, purge_prefix="ho")
         assert "1 proxy host(s) use it" in result["msg"]
+    assert not run(fake, purge_prefix="ho", check=True).failed, "a dry run has not changed the host before"
     assert host["access_list_id"] == 1
 
 

@@ -89,6 +89,8 @@ def test_only_named_services(run, fake):
     assert result["steps"] == ["update proxy host photos.example.org"]
     assert run(fake, PHOTOS, only=["immich"])["steps"] == ["update proxy host photos.example.org"]
     assert run(fake, PHOTOS, only=["jellyfin"])["steps"] == ["delete proxy host media.example.org"]
+    unready = {**MEDIA, "certificate": "not yet there"}
+    assert run(fake, unready, PHOTOS, only=["immich"])["changed"] is False, "others' certificates need not exist"
     fake.add_host(domain_names=["old.example.org"], forward_scheme="http", forward_host="x", forward_port=1)
     assert not run(fake, PHOTOS, only=["immich"], purge=True)["changed"]
 

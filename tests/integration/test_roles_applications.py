@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: MIT
+"""Roles npm, jellyfin and immich over real HTTP: check on a fresh machine, converge, again, check.
+
+Nginx Proxy Manager and Jellyfin are the lab's stand-ins, run as processes; Immich is the fake of the unit tests behind
+an HTTP server. None of them is the real application.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from ansible_collections.homelab.mediaserver.plugins.module_utils._http import Request
+from ansible_collections.homelab.mediaserver.tests.unit.fakes.immich_fake import ImmichFake
+
+ROOT = Path(__file__).parents[2]
+STANDINS = ROOT / "tests/lab/standins"
+SECRETS = {
+    "npm.pw": "planted-secret-npm",
+    "jellyfin.pw": "planted-secret-jellyfin",
+    "immich.pw": "planted-secret-immich",
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class StandIn:
+    """One of the lab's programs as a process, its paths below ``root``."""
+
+    def __init__(self, program: str, root: Path, mounts: list[str], **environment: str) -> None:
+        self.root, self.port = root, free_port()
+        for path in mounts:
+            (root / path.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        self.command = [sys.executable, str(STANDINS / program)]
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": f"{STANDINS / 'common'}:{(STANDINS / program).parent}",
+            "LAB_TEST_ROOT": str(root),
+            "LAB_TEST_MOUNTS": ":".join(mounts),
+            "LAB_TEST_PORT": str(self.port),
+            "LAB_TEST_BOOT": "0",
+            **environment,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self.command, env=self.environment, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 15
+        while socket.socket().connect_ex(("127.0.0.1", self.port)):
+            assert time.monotonic() < deadline, f"{self.command} does not listen"
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+
+class ImmichServer:
+    """The fake of the unit tests behind a real socket."""
+
+    def __init__(self) -> None:
+        self.fake = fake = ImmichFake(admin=False)
+        self.port = free_port()
+
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                data = self.rfile.read(length) if length else None
+                response = fake(Request(self.command, f"http://x{self.path}", dict(self.headers), data))
+                self.send_response(response.status)
+                self.send_header("Content-Length", str(len(response.body)))
+                self.end_headers()
+                self.wfile.write(response.body)
+
+            do_GET = do_POST = do_PUT = do_DELETE = answer
+
+            def log_message(self, *_: Any) -> None:
+                """Be quiet."""
+
+        self.handler = Handler
+        self.server: ThreadingHTTPServer | None = None
+
+    def start(self) -> None:
+        self.server = ThreadingHTTPServer(("127.0.0.1", self.port), self.handler)
+        Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        if self.server:
+            self.server.shutdown()
+
+
+class Home:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        nginx = folder / "nginx"
+        nginx.write_text("#!/bin/sh\nexit 0\n")
+        nginx.chmod(0o755)
+        self.npm = StandIn(
+            "nginx-proxy-manager/manager.py", folder / "npm", ["/data", "/etc/letsencrypt"], LAB_TEST_NGINX=str(nginx)
+        )
+        self.jellyfin = StandIn("jellyfin/jellyfin.py", folder / "jellyfin", ["/config", "/cache", "/media"])
+        self.immich = ImmichServer()
+        self.applications = [self.npm, self.jellyfin, self.immich]
+
+    def entry(self, name: str, port: int, **more: Any) -> dict[str, Any]:
+        return {
+            "service": name,
+            "role": f"homelab.mediaserver.{name}",
+            "url": f"http://127.0.0.1:{port}",
+            "secrets": {"admin_password": f"{name}.pw"},
+            "marker": str(self.folder / f"{name}.marker"),
+            "volumes": {},
+            "gpu": False,
+            "routes": [],
+            **more,
+        }
+
+    def play(self, *options: str) -> str:
+        """Run the roles as role `host` does; the recap's numbers and all output."""
+        upstream = {"address": "192.168.1.101", "port": 8096, "scheme": "http"}
+        route = {"upstream": upstream, "login": "application", "websockets": True}
+        media = str(self.folder / "jellyfin/media")
+        variables = {
+            "host_site": {"site": {"email": "admin@example.org", "tls": {"issuer": "none"}}},
+            "host_secrets": SECRETS,
+            "immich_api_key_file": str(self.folder / "keys/immich"),
+            "npm_wait": 10,
+            "jellyfin_media_owner": str(os.getuid()),
+            "jellyfin_media_group": str(os.getgid()),
+            "applications": [
+                self.entry("npm", self.npm.port, settings={"default_site": "444"}, routes=[
+                    {**route, "service": "jellyfin", "domains": ["media.example.org"], "allow": "any"},
+                    {**route, "service": "grafana", "domains": ["grafana.example.org"], "allow": ["192.168.1.0/24", "10.8.0.0/24"]},
+                ]),  # fmt: skip
+                self.entry("jellyfin", self.jellyfin.port,
+                           settings={"libraries": [{"name": "Movies", "type": "movies", "paths": ["/media/movies"]}],
+                                     "system": {"EnableMetrics": True}},
+                           volumes={"media": {"host": media, "container": "/media"}}),  # fmt: skip
+                self.entry("immich", self.immich.port, settings={
+                    "config": {"machineLearning": {"enabled": False}}, "schedule": "0 3 * * *",
+                    "users": [{"email": "ann@example.org", "name": "Ann", "password": "planted-secret-ann"}],
+                    "libraries": [{"name": "Photo archive", "paths": ["/external"]}],
+                }),  # fmt: skip
+            ],
+        }  # fmt: skip
+        playbook = self.folder / "play.yml"
+        task = {
+            "ansible.builtin.include_role": {"name": "{{ application.role }}"},
+            "loop": "{{ applications }}",
+            "loop_control": {"loop_var": "application", "label": "{{ application.service }}"},
+        }
+        play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task], "vars": variables}
+        playbook.write_text(json.dumps([play]))
+        result = subprocess.run(
+            [str(ROOT / ".venv/bin/ansible-playbook"), str(playbook), "-i", "localhost,", "-vvv", "--diff", *options],
+            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "playbooks/collections"),
+                 "ANSIBLE_PYTHON_INTERPRETER": sys.executable, "ANSIBLE_STDOUT_CALLBACK": "default"},
+            capture_output=True, text=True, check=False, cwd=self.folder, timeout=300,
+        )  # fmt: skip
+        assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
+        return result.stdout + result.stderr
+
+
+def changed(output: str) -> int:
+    return int(re.findall(r"changed=(\d+)", output)[-1])
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    made = Home(tmp_path_factory.mktemp("home"))
+    yield made
+    for application in made.applications:
+        application.stop()
+
+
+def test_roles_from_nothing_to_no_change(home: Home) -> None:
+    outputs = [home.play("--check")]
+    assert changed(outputs[0]) > 0, "a dry run of a fresh machine says what it would do"
+    for application in home.applications:
+        application.start()
+    outputs.append(home.play("--check"))
+    assert home.immich.fake.users == []
+    assert not (home.folder / "npm.marker").exists()
+
+    outputs.append(home.play())
+    assert changed(outputs[-1]) > 0
+    for name in ("npm", "jellyfin", "immich"):
+        assert (home.folder / f"{name}.marker").stat().st_mode & 0o777 == 0o644
+    key = home.folder / "keys/immich"
+    assert key.stat().st_mode & 0o777 == 0o400
+    assert (home.folder / "jellyfin/media/movies").is_dir()
+    fake = home.immich.fake
+    assert fake.config["library"]["scan"]["cronExpression"] == "0 3 * * *"
+    assert [user["email"] for user in fake.users] == ["admin@example.org", "ann@example.org"]
+    assert fake.libraries[0]["importPaths"] == ["/external"]
+    state = json.loads((home.folder / "npm/data/stand-in.json").read_text())
+    assert {name for host in state["proxy_hosts"] for name in host["domain_names"]} == {
+        "media.example.org",
+        "grafana.example.org",
+    }
+    guarded = next(host for host in state["proxy_hosts"] if "grafana.example.org" in host["domain_names"])
+    assert guarded["access_list_id"] == state["access_lists"][0]["id"]
+
+    for options in ([], ["--check"]):
+        outputs.append(home.play(*options))
+        assert changed(outputs[-1]) == 0, outputs[-1][-6000:]
+    for output in outputs:
+        assert "planted-secret" not in output.replace("invocation", ""), "a secret is told"
+        assert key.read_text() not in output
