@@ -175,7 +175,9 @@ class Deadman:
     def wait_reverted(self, sleep: Callable[[float], None] = time.sleep, tries: int = 60) -> None:
         """Until the script, once begun, has ended."""
         for _try in range(tries):
-            _rc, out, _err = self.run(["systemctl", "show", "--property=ActiveState", "--value", f"{self.unit}.service"])
+            _rc, out, _err = self.run(
+                ["systemctl", "show", "--property=ActiveState", "--value", f"{self.unit}.service"]
+            )
             if out.strip() not in ("activating", "active", "deactivating"):
                 return
             sleep(0.5)

@@ -93,9 +93,7 @@ def clean(items: Iterable[Mapping[str, Any]]) -> list[Mount]:
                 raise Failure(f"Unable to mount {name}: the source of a disk is a path below /dev, not {source}")
             if fstype not in FILE_SYSTEMS:
                 raise Failure(f"Unable to mount {name}: file system {fstype} is none of {', '.join(FILE_SYSTEMS)}")
-        mounts.append(
-            Mount(name, path, kind, source, fstype, tuple(map(str, options)), bool(item.get("read_only")))
-        )
+        mounts.append(Mount(name, path, kind, source, fstype, tuple(map(str, options)), bool(item.get("read_only"))))
     paths = [mount.path for mount in mounts]
     if doubles := sorted({path for path in paths if paths.count(path) > 1}):
         raise Failure(f"Unable to mount twice at {', '.join(doubles)}")

@@ -49,6 +49,10 @@ def set_immutable(path: Path, on: bool) -> bool:
     return True
 
 
+def names_in(path: Path) -> tuple[str, ...]:
+    return tuple(member.name for member in path.iterdir())
+
+
 @dataclass
 class Host:
     """This machine."""
@@ -71,7 +75,7 @@ class Host:
             boot=(self.units / "multi-user.target.wants" / mount.unit).is_symlink(),
             unfinished=(self.stamps / mount.unit).exists(),
             exists=path.is_dir(),
-            entries=() if mounted or not path.is_dir() else tuple(os.listdir(path)),
+            entries=() if mounted or not path.is_dir() else names_in(path),
             content=self.content(mount.source) if is_disk and not mounted else None,
             grown=is_disk and self.grown(mount, mounted),
         )
@@ -87,13 +91,13 @@ class Host:
         return found
 
     def head(self, device: str, length: int = 4096) -> bytes:
-        with open(device, "rb") as file:
+        with Path(device).open("rb") as file:
             return file.read(length)
 
     def grown(self, mount: Mount, mounted: bool) -> bool:
         if not Path(mount.source).exists():
             return False
-        with open(mount.source, "rb") as file:
+        with Path(mount.source).open("rb") as file:
             head = file.read(4096)
             size = file.seek(0, os.SEEK_END)
         inside = file_system_size(head)
@@ -115,7 +119,7 @@ class Host:
         """An empty directory that nobody can write into; the parents as usual."""
         path = Path(mount.path)
         path.mkdir(parents=True, exist_ok=True)
-        refuse_full(mount, os.listdir(path))
+        refuse_full(mount, names_in(path))
         if path.stat().st_mode & 0o7777:
             set_immutable(path, False)
             path.chmod(0)

@@ -101,11 +101,11 @@ def render(rules: list[dict[str, Any]]) -> str:
     lines += [RULE_MARK + json.dumps(rule, sort_keys=True) for rule in rules]
     lines += [f"table {FAMILY} {TABLE}", f"delete table {FAMILY} {TABLE}", f"table {FAMILY} {TABLE} {{"]
     lines += _set("open", "inet_proto . inet_service", [f"{proto} . {port}" for proto, port in sorted(opened)], "")
-    for version in (4, 6):
+    for version, kind in ((4, ipaddress.IPv4Network), (6, ipaddress.IPv6Network)):
         elements = [
             f"{network} . {protocol} . {port}"
             for (protocol, port), members in sorted(networks.items())
-            for network in ipaddress.collapse_addresses([net for net in members if net.version == version])
+            for network in ipaddress.collapse_addresses(kind(net) for net in members if net.version == version)
         ]
         lines += _set(f"allow{version}", f"ipv{version}_addr . inet_proto . inet_service", elements, "flags interval")
     return "\n".join([*lines, CHAINS.rstrip("\n"), "}", ""])
@@ -128,7 +128,7 @@ def parse_rules(text: str | None) -> list[dict[str, Any]]:
 
 
 def listing_digest(listing: str) -> str:
-    """A digest of ``nft -j list table`` that is the same for the same table: no handles, no counts, no order of sets."""
+    """A digest of ``nft -j list table``, equal for equal tables: no handles, no counts, no order of sets."""
     try:
         items = json.loads(listing)["nftables"]
     except (ValueError, KeyError, TypeError) as error:

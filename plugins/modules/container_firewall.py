@@ -175,7 +175,9 @@ def read(execute: Run) -> dict[str, Any]:
     }
 
 
-def plan(wanted: list[dict[str, Any]], current: dict[str, Any], pending: bool, do: dict[str, Callable[..., Any]]) -> Plan:
+def plan(
+    wanted: list[dict[str, Any]], current: dict[str, Any], pending: bool, do: dict[str, Callable[..., Any]]
+) -> Plan:
     """``do``: the writes by name."""
     text = _nft.render(wanted)
     steps = []

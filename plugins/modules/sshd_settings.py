@@ -25,8 +25,8 @@ attributes:
     description: The drop-in before and after.
 options:
   settings:
-    description: Names of C(sshd_config) with their values; a list for settings that may repeat (C(Port)) or hold several
-      words (C(AllowUsers)); booleans become C(yes) and C(no).
+    description: Names of C(sshd_config) with their values; a list for settings that may repeat (C(Port)) or hold
+      several words (C(AllowUsers)); booleans become C(yes) and C(no).
     type: dict
     required: true
   path:

@@ -42,7 +42,7 @@ options:
           - C(virtiofs) shares a directory of the virtual machine's host, O(mounts[].source) is its tag.
           - C(disk) is a disk or partition of its own, O(mounts[].source) is its path, best below C(/dev/disk/by-id).
           - C(nfs) is an export, O(mounts[].source) is C(server:/path).
-          - C(local) is a plain directory on the host's own disk or, with O(mounts[].source), another directory bound here.
+          - C(local) is a plain directory on the host's own disk or, with O(mounts[].source), a directory bound here.
         type: str
         choices: [virtiofs, disk, nfs, local]
         required: true

@@ -171,7 +171,7 @@ def read(execute: Run) -> tuple[dict[str, str], list[_ufw.Added]]:
     """Settings (live where UFW runs, else configured) and rules. A host without UFW yet is an empty one."""
     settings = {"active": "no", **_ufw.parse_settings(read_file(DEFAULTS) or "", read_file(CONF) or "")}
     if read_file(CONF) is None:
-        return {name: "absent" for name in (*settings, "boot")}, []
+        return dict.fromkeys((*settings, "boot"), "absent"), []
     status = checked(execute, ["ufw", "status", "verbose"], "read the state of ufw")
     added = checked(execute, ["ufw", "show", "added"], "read the rules of ufw")
     _rc, boot, _err = execute(["systemctl", "is-enabled", "ufw.service"])
@@ -222,12 +222,11 @@ def plan(
         steps.append(Step("enable ufw.service at boot", do("boot")))
 
     stay = [item for item in listed if item not in gone and item.rule not in wanted]
-    shown = [str(item) for item in listed]
     after = [f"{rule} # {comment}" for rule, comment in wanted.items()] + [str(item) for item in stay]
     foreign = [str(item) for item in stay]
     warnings = (f"UFW has rules that are not ours; they stay: {', '.join(foreign)}",) if foreign else ()
     return Plan(
-        before={**{name: before[name] for name in settings}, "rules": sorted(_aligned(shown, listed))},
+        before={**{name: before[name] for name in settings}, "rules": sorted(map(_aligned, listed))},
         after={**settings, "rules": sorted(after)},
         steps=tuple(steps),
         warnings=warnings,
@@ -235,9 +234,9 @@ def plan(
     )
 
 
-def _aligned(shown: list[str], listed: list[_ufw.Added]) -> list[str]:
-    """Listed rules in the words of the wanted ones, so that the diff shows differences only."""
-    return [f"{item.rule} # {item.comment}" if item.rule and item.own else text for text, item in zip(shown, listed)]
+def _aligned(item: _ufw.Added) -> str:
+    """A listed rule in the words of a wanted one, so that the diff shows differences only."""
+    return f"{item.rule} # {item.comment}" if item.rule and item.own else str(item)
 
 
 def revert_commands(settings: dict[str, str]) -> list[list[str]]:

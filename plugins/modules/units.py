@@ -12,8 +12,8 @@ version_added: 0.1.0
 description:
   - Takes the whole list and asks systemd once.
   - A unit whose own conditions keep it from this machine (as the clock's in a container) is left alone.
-  - A unit is restarted when it was started before one of its files was last written. That follows from the host's state,
-    so a run that was killed between writing and restarting is made up for by the next one.
+  - A unit is restarted when it was started before one of its files was last written. As that follows from the host's
+    state, the next run makes up for one that was killed between writing and restarting.
 author: The homelab.mediaserver authors
 attributes:
   check_mode:
@@ -63,7 +63,7 @@ steps:
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,9 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils._deadman impor
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure, Plan, Step, main, run
 
 STAMP = "/run/mediaserver/reloaded"
-PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,InactiveExitTimestamp,NeedDaemonReload,ConditionResult,ConditionTimestampMonotonic"
+PROPERTIES = (
+    "Id,ActiveState,UnitFileState,InactiveExitTimestamp,NeedDaemonReload,ConditionResult,ConditionTimestampMonotonic"
+)
 ASPIRED = {"running": True, "with_present_files": True}
 UNIT = {
     "name": {"type": "str", "required": True},
@@ -94,7 +96,7 @@ def parse_time(text: str) -> float:
     if len(parts) != 4:
         return 0.0
     form = "%Y-%m-%d %H:%M:%S.%f" if "." in parts[2] else "%Y-%m-%d %H:%M:%S"
-    return datetime.strptime(f"{parts[1]} {parts[2]}", form).replace(tzinfo=timezone.utc).timestamp()
+    return datetime.strptime(f"{parts[1]} {parts[2]}", form).replace(tzinfo=UTC).timestamp()
 
 
 def newest(paths: Sequence[str]) -> float:
@@ -124,8 +126,10 @@ def plan(
         running, boot = state.get("ActiveState") in ("active", "reloading"), state.get("UnitFileState", "")
         # its conditions were judged and say that it is not for this machine (the clock of a container)
         unfit = state.get("ConditionResult") == "no" and state.get("ConditionTimestampMonotonic", "0") != "0"
-        wrong_boot = unit["enabled"] is not None and boot not in ("static", "generated", "alias", "indirect") and (
-            (boot == "enabled") != unit["enabled"]
+        wrong_boot = (
+            unit["enabled"] is not None
+            and boot not in ("static", "generated", "alias", "indirect")
+            and ((boot == "enabled") != unit["enabled"])
         )
         old = running and written(unit) > started(unit, state)
         before[name] = {"running": running, "with_present_files": running and not old, "boot": boot}

@@ -87,9 +87,7 @@ class Commands:
         return f"UnitFileState={'enabled' if boot else ''}\nActiveState={'active' if active else 'inactive'}\n"
 
 
-def run_module(
-    module: Any, commands: Commands, args: dict[str, Any], monkeypatch: Any, check: bool = False
-) -> Result:
+def run_module(module: Any, commands: Commands, args: dict[str, Any], monkeypatch: Any, check: bool = False) -> Result:
     """The module's result. In check mode the fake raises on every write."""
 
     def end(_self: Any, **result: Any) -> None:
@@ -98,7 +96,9 @@ def run_module(
     with monkeypatch.context() as patch:
         patch.setattr(basic.AnsibleModule, "run_command", lambda _self, argv, **options: commands(argv, **options))
         patch.setattr(basic.AnsibleModule, "exit_json", end)
-        patch.setattr(basic.AnsibleModule, "fail_json", lambda self, msg, **more: end(self, failed=True, msg=msg, **more))
+        patch.setattr(
+            basic.AnsibleModule, "fail_json", lambda self, msg, **more: end(self, failed=True, msg=msg, **more)
+        )
         commands.read_only, commands.reads, commands.writes = check, [], []
         with patch_module_args({**args, "_ansible_check_mode": check, "_ansible_remote_tmp": "/tmp"}):
             try:

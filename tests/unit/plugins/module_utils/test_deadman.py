@@ -7,7 +7,12 @@ import os
 import subprocess
 
 import pytest
-from ansible_collections.homelab.mediaserver.plugins.module_utils._deadman import Deadman, checked, unit_texts, write_file
+from ansible_collections.homelab.mediaserver.plugins.module_utils._deadman import (
+    Deadman,
+    checked,
+    unit_texts,
+    write_file,
+)
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 
 

@@ -18,9 +18,15 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils._ufw import (
 
 # what `ufw show added` printed after the command
 RECORDED = [
-    ("allow from 192.168.1.0/24 to any port 22 proto tcp comment 'mediaserver: x'", Rule("192.168.1.0/24", "22", "tcp")),
+    (
+        "allow from 192.168.1.0/24 to any port 22 proto tcp comment 'mediaserver: x'",
+        Rule("192.168.1.0/24", "22", "tcp"),
+    ),
     ("allow from 10.0.0.5 to any port 9100 comment 'mediaserver: x'", Rule("10.0.0.5", "9100")),
-    ("allow in on eth0 to any port 53 proto udp comment 'mediaserver: x'", Rule(port="53", protocol="udp", interface="eth0")),
+    (
+        "allow in on eth0 to any port 53 proto udp comment 'mediaserver: x'",
+        Rule(port="53", protocol="udp", interface="eth0"),
+    ),
     ("allow 443/tcp comment 'mediaserver: x'", Rule(port="443", protocol="tcp")),
     ("allow 445 comment 'mediaserver: x'", Rule(port="445")),
     ("allow from 10.8.0.0/24 comment 'mediaserver: x'", Rule("10.8.0.0/24")),
@@ -90,12 +96,14 @@ def test_rules_that_cannot_be(rule, message):
 
 
 def test_equal_rules_are_one():
-    wanted = wanted_rules([{"from": "any", "port": 80, "comment": "a"}, {"from": "0.0.0.0/0", "port": "80", "comment": "b"}])
+    wanted = wanted_rules(
+        [{"from": "any", "port": 80, "comment": "a"}, {"from": "0.0.0.0/0", "port": "80", "comment": "b"}]
+    )
     assert wanted == {Rule(port="80"): "mediaserver: a"}
 
 
 def test_comments_hold_nothing_that_ufw_refuses():
-    assert comment_for("the owner's\n\"own\"  rule") == "mediaserver: the owner s own rule"
+    assert comment_for('the owner\'s\n"own"  rule') == "mediaserver: the owner s own rule"
     assert comment_for("") == "mediaserver:"
 
 
@@ -107,7 +115,8 @@ def test_status():
 
 
 def test_settings_and_ipv6():
-    default = '# a comment\nIPV6=no\nDEFAULT_INPUT_POLICY="DROP"\nDEFAULT_OUTPUT_POLICY="ACCEPT"\nDEFAULT_FORWARD_POLICY="REJECT"\n'
+    policies = 'DEFAULT_INPUT_POLICY="DROP"\nDEFAULT_OUTPUT_POLICY="ACCEPT"\nDEFAULT_FORWARD_POLICY="REJECT"\n'
+    default = f"# a comment\nIPV6=no\n{policies}"
     assert parse_settings(default, "ENABLED=yes\nLOGLEVEL=medium\n") == {
         "incoming": "deny",
         "outgoing": "allow",

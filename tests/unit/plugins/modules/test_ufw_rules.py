@@ -38,7 +38,9 @@ class Ufw(Commands):
             return f"Status: active\nLogging: on (low)\n{policies}\n" if self.loaded else "Status: inactive\n"
         if words == ["show", "added"]:
             self.read(*argv)
-            shown = [f"ufw {rule}" + (f" comment '{comment}'" if comment else "") for rule, comment in self.rules.items()]
+            shown = [
+                f"ufw {rule}" + (f" comment '{comment}'" if comment else "") for rule, comment in self.rules.items()
+            ]
             return "Added user rules (see 'ufw status' for running firewall):\n" + "\n".join(shown or ["(None)"]) + "\n"
         self.write(*argv)
         if words[0] == "delete":
@@ -68,7 +70,9 @@ def ufw(tmp_path, monkeypatch):
     fake = Ufw(tmp_path)
     monkeypatch.setattr(ufw_rules, "DEFAULTS", str(tmp_path / "default"))
     monkeypatch.setattr(ufw_rules, "CONF", str(tmp_path / "ufw.conf"))
-    monkeypatch.setattr(ufw_rules, "SAVED", (str(tmp_path / "default"), str(tmp_path / "ufw.conf"), str(tmp_path / "none")))
+    monkeypatch.setattr(
+        ufw_rules, "SAVED", (str(tmp_path / "default"), str(tmp_path / "ufw.conf"), str(tmp_path / "none"))
+    )
     deadman_in(tmp_path, ufw_rules, monkeypatch=monkeypatch)
     return fake
 

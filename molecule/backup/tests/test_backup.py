@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""What a host of role backup is like after its runs. Reads only."""
+
+from __future__ import annotations
+
+import json
+
+
+def snapshots(host) -> list[dict]:
+    return json.loads(host.check_output("mediaserver-backup restic snapshots --json"))
+
+
+def test_password_is_roots_alone(host):
+    for name in ("/etc/restic/passwd", "/etc/restic/environment.json"):
+        assert (host.file(name).mode, host.file(name).user) == (0o400, "root")
+    assert "molecule-not-secret" not in host.file("/etc/mediaserver/backup.json").content_string
+
+
+def test_timer_runs(host):
+    assert host.service("mediaserver-backup.timer").is_running
+    assert host.service("mediaserver-backup.timer").is_enabled
+    assert "02:30:00" in host.check_output("systemctl cat mediaserver-backup.timer")
+
+
+def test_every_job_has_whole_snapshots(host):
+    tags = [one["tags"][0] for one in snapshots(host)]
+    assert sorted(set(tags)) == ["app-data", "app-main", "app-missing"]
+    assert {one["hostname"] for one in snapshots(host)} == {"molecule"}
+
+
+def test_what_was_saved_comes_back(host):
+    assert host.check_output("mediaserver-backup restic dump --tag app-data latest /srv/app/note.txt") == "precious"
+    dump = host.check_output("mediaserver-backup restic dump --tag app-main latest app-main.sql")
+    assert dump == "-- dump by exec 0123456789ab pg_dump --clean --if-exists --username=postgres --dbname=app"
+
+
+def test_prometheus_learns_of_it(host):
+    lines = host.file("/var/lib/mediaserver/metrics/backup.prom").content_string.splitlines()
+    for job in ("app-data", "app-main", "app-missing"):
+        assert f'mediaserver_backup_last_run_successful{{backup="{job}",service="app"}} 1' in lines
+    assert any(line.startswith('mediaserver_backup_last_check_timestamp_seconds{repository="local"}') for line in lines)
+    assert host.file("/var/lib/mediaserver/metrics/backup.prom").mode == 0o644
