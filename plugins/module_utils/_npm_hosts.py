@@ -152,9 +152,7 @@ def choose(domains: list[str], free: list[dict[str, Any]]) -> dict[str, Any] | N
     foreign = [host for host in found if owner(host) is None]
     if len(foreign) > 1:
         numbers = ", ".join(f"#{host['id']} ({host_name(host)})" for host in foreign)
-        raise Failure(
-            f"Unable to plan proxy host {domains[0]}: its domains are in several hosts: {numbers}"
-        )
+        raise Failure(f"Unable to plan proxy host {domains[0]}: its domains are in several hosts: {numbers}")
     return next(iter(foreign or found), None)
 
 

@@ -144,21 +144,41 @@ class Home:
             "jellyfin_media_owner": str(os.getuid()),
             "jellyfin_media_group": str(os.getgid()),
             "applications": [
-                self.entry("npm", self.npm.port, settings={"default_site": "444"}, routes=[
-                    {**route, "service": "jellyfin", "domains": ["media.example.org"], "allow": "any"},
-                    {**route, "service": "grafana", "domains": ["grafana.example.org"], "allow": ["192.168.1.0/24", "10.8.0.0/24"]},
-                ]),  # fmt: skip
-                self.entry("jellyfin", self.jellyfin.port,
-                           settings={"libraries": [{"name": "Movies", "type": "movies", "paths": ["/media/movies"]}],
-                                     "system": {"EnableMetrics": True}},
-                           volumes={"media": {"host": media, "container": "/media"}}),  # fmt: skip
-                self.entry("immich", self.immich.port, settings={
-                    "config": {"machineLearning": {"enabled": False}}, "schedule": "0 3 * * *",
-                    "users": [{"email": "ann@example.org", "name": "Ann", "password": "planted-secret-ann"}],
-                    "libraries": [{"name": "Photo archive", "paths": ["/external"]}],
-                }),  # fmt: skip
+                self.entry(
+                    "npm",
+                    self.npm.port,
+                    settings={"default_site": "444"},
+                    routes=[
+                        {**route, "service": "jellyfin", "domains": ["media.example.org"], "allow": "any"},
+                        {
+                            **route,
+                            "service": "grafana",
+                            "domains": ["grafana.example.org"],
+                            "allow": ["192.168.1.0/24", "10.8.0.0/24"],
+                        },
+                    ],
+                ),
+                self.entry(
+                    "jellyfin",
+                    self.jellyfin.port,
+                    settings={
+                        "libraries": [{"name": "Movies", "type": "movies", "paths": ["/media/movies"]}],
+                        "system": {"EnableMetrics": True},
+                    },
+                    volumes={"media": {"host": media, "container": "/media"}},
+                ),
+                self.entry(
+                    "immich",
+                    self.immich.port,
+                    settings={
+                        "config": {"machineLearning": {"enabled": False}},
+                        "schedule": "0 3 * * *",
+                        "users": [{"email": "ann@example.org", "name": "Ann", "password": "planted-secret-ann"}],
+                        "libraries": [{"name": "Photo archive", "paths": ["/external"]}],
+                    },
+                ),
             ],
-        }  # fmt: skip
+        }
         playbook = self.folder / "play.yml"
         task = {
             "ansible.builtin.include_role": {"name": "{{ application.role }}"},
@@ -169,10 +189,19 @@ class Home:
         playbook.write_text(json.dumps([play]))
         result = subprocess.run(
             [str(ROOT / ".venv/bin/ansible-playbook"), str(playbook), "-i", "localhost,", "-vvv", "--diff", *options],
-            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "playbooks/collections"),
-                 "ANSIBLE_PYTHON_INTERPRETER": sys.executable, "ANSIBLE_STDOUT_CALLBACK": "default"},
-            capture_output=True, text=True, check=False, cwd=self.folder, timeout=300,
-        )  # fmt: skip
+            env={
+                **os.environ,
+                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+                "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "playbooks/collections"),
+                "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+                "ANSIBLE_STDOUT_CALLBACK": "default",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.folder,
+            timeout=300,
+        )
         assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
         return result.stdout + result.stderr
 

@@ -102,7 +102,7 @@ def test_nobody_listens():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with pytest.raises(NotReady, match="Unable to try: .*refused"):
+    with pytest.raises(NotReady, match=r"Unable to try: .*refused"):
         Client(f"http://127.0.0.1:{port}").call("GET", "/", "try")
 
 
