@@ -101,14 +101,21 @@ def render(rules: list[dict[str, Any]]) -> str:
     lines += [RULE_MARK + json.dumps(rule, sort_keys=True) for rule in rules]
     lines += [f"table {FAMILY} {TABLE}", f"delete table {FAMILY} {TABLE}", f"table {FAMILY} {TABLE} {{"]
     lines += _set("open", "inet_proto . inet_service", [f"{proto} . {port}" for proto, port in sorted(opened)], "")
-    for version, kind in ((4, ipaddress.IPv4Network), (6, ipaddress.IPv6Network)):
+    for version in (4, 6):
         elements = [
             f"{network} . {protocol} . {port}"
             for (protocol, port), members in sorted(networks.items())
-            for network in ipaddress.collapse_addresses(kind(net) for net in members if net.version == version)
+            for network in _joined(members, version)
         ]
         lines += _set(f"allow{version}", f"ipv{version}_addr . inet_proto . inet_service", elements, "flags interval")
     return "\n".join([*lines, CHAINS.rstrip("\n"), "}", ""])
+
+
+def _joined(networks: Iterable[Network], version: int) -> Iterable[Network]:
+    """Networks of one IP version without overlaps, which the kernel would refuse."""
+    if version == 4:
+        return ipaddress.collapse_addresses(net for net in networks if isinstance(net, ipaddress.IPv4Network))
+    return ipaddress.collapse_addresses(net for net in networks if isinstance(net, ipaddress.IPv6Network))
 
 
 def _set(name: str, kind: str, elements: list[str], flags: str) -> list[str]:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The homelab.mediaserver authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""UFW's rules as data: what ``ufw show added`` and ``ufw status verbose`` print, and the commands to change it. Pure."""
+"""UFW's rules as data: what ``ufw show added`` and ``ufw status verbose`` print, and the commands. Pure."""
 
 from __future__ import annotations
 
