@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -56,6 +56,7 @@ class Runner:
     def __init__(self, module: AnsibleModule) -> None:
         self.tool = _docker.Tool(module)
         self.params = module.params
+        self.failures: dict[str, Failure] = {}
 
     def read(self, projects: Sequence[Project]) -> Host:
         """Everything a plan needs, with three commands however many projects there are."""
@@ -82,11 +83,27 @@ class Runner:
             steps.append(Step("reload systemd", partial(self._systemctl, "daemon-reload")))
         if work.enable:
             steps.append(Step(f"enable {' '.join(work.enable)}", partial(self._systemctl, "enable", *work.enable)))
+        last = []
         if work.start:
-            steps.append(Step(f"start {' '.join(work.start)}", partial(self._systemctl, "start", *work.start)))
+            start = partial(self._systemctl, "start", *work.start)
+            last.append((f"start {' '.join(work.start)}", partial(self._collect, "units", start)))
         if work.up:
-            steps.append(Step(f"bring up {', '.join(p.name for p in work.up)}", partial(self.bring_up, work.up)))
+            last.append((f"bring up {', '.join(p.name for p in work.up)}", partial(self.bring_up, work.up)))
+        # what fails in one of these keeps no other from running; all of it is told after the last
+        for number, (describe, apply) in enumerate(last, start=1):
+            steps.append(Step(describe, partial(self._then, apply, number == len(last))))
         return steps
+
+    def _collect(self, what: str, apply: Callable[[], Any]) -> None:
+        try:
+            apply()
+        except Failure as failure:
+            self.failures[what] = failure
+
+    def _then(self, apply: Callable[[], Any], is_last: bool) -> None:
+        apply()
+        if is_last:
+            self._report()
 
     def _systemctl(self, *words: str) -> None:
         limit = 60 + max((item["wait"] for item in self.params["projects"]), default=0)
@@ -112,40 +129,31 @@ class Runner:
         self.tool.run(_docker.network_create(network), f"make network {network.name}")
 
     def bring_up(self, projects: Sequence[Project]) -> None:
-        """Pull and start side by side, then wait for all; one that fails keeps no other from running."""
-        failures: dict[str, Failure] = {}
+        """Pull and start side by side, then wait for all."""
         watch = Watch(self.tool)
 
         def one(project: Project) -> None:
-            try:
-                self._up(project)
-                watch.wait(project)
-                if project.unit:
-                    self._systemctl("start", project.unit)
-                (Path(project.directory) / _compose.MARKER).unlink(missing_ok=True)
-            except Failure as failure:
-                failures[project.name] = failure
+            self._up(project)
+            watch.wait(project)
+            if project.unit:
+                self._systemctl("start", project.unit)
+            (Path(project.directory) / _compose.MARKER).unlink(missing_ok=True)
 
         with ThreadPoolExecutor(max_workers=self.params["parallel"]) as pool:
-            list(pool.map(one, projects))
-        self._report(failures)
+            list(pool.map(lambda project: self._collect(project.name, partial(one, project)), projects))
 
     def await_starting(self, projects: Sequence[Project]) -> None:
         """Wait for projects that an earlier run started and that are not healthy yet."""
-        failures: dict[str, Failure] = {}
         watch = Watch(self.tool)
         for project in projects:
-            try:
-                watch.wait(project)
-            except Failure as failure:
-                failures[project.name] = failure
-        self._report(failures)
+            self._collect(project.name, partial(watch.wait, project))
+        self._report()
 
-    @staticmethod
-    def _report(failures: dict[str, Failure]) -> None:
-        if failures:
-            text = "\n".join(failures[name].message for name in sorted(failures))
-            raise Failure(text, projects={name: failures[name].details for name in sorted(failures)})
+    def _report(self) -> None:
+        found = self.failures
+        if found:
+            text = "\n".join(found[name].message for name in sorted(found))
+            raise Failure(text, projects={name: found[name].details for name in sorted(found)})
 
     def _up(self, project: Project) -> None:
         """docker compose pull (what lacks, several tries) and up, within the project's time."""

@@ -59,7 +59,7 @@ options:
       yaml:
         description:
           - Data written as YAML, or as JSON when the path ends in C(.json).
-          - C({"$late": name}) stands for a value of O(late), C({"$secret": name}) for one of O(secrets).
+          - 'C({"$late": name}) stands for a value of O(late), C({"$secret": name}) for one of O(secrets).'
         type: raw
       template:
         description: Jinja2 template, an absolute path on the controller.

@@ -117,6 +117,8 @@ def systemctl(state: dict, argv: list[str]) -> None:
         return
     write(state, f"systemctl {' '.join(argv)}")
     for name in argv[1:]:
+        if argv[0] == "start" and state["behave"].get(name) == "unit fails":
+            fail(f"Dependency failed for {name}.")
         state["units"].setdefault(name, dict(NEW)).update(AFTER.get(argv[0], {}))
 
 

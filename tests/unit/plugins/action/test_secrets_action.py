@@ -109,7 +109,7 @@ def test_a_wrong_key_is_told_and_nothing_is_overwritten(run, store):
 def test_a_vault_that_is_not_encrypted_is_refused(run, store):
     store.mkdir()
     (store / "vault.yml").write_text("a: b\n")
-    with pytest.raises(AnsibleActionFail, match="not encrypted. Run: ansible-vault encrypt"):
+    with pytest.raises(AnsibleActionFail, match=r"not encrypted. Run: ansible-vault encrypt"):
         run(PASSWORD)
 
 
@@ -157,9 +157,9 @@ def test_other_kinds(run):
     assert secrets["own.ca.certificate"].startswith("-----BEGIN CERTIFICATE-----")
     assert len(secrets["wg.key.public"]) == 44
     assert run(*wanted)["secrets"] == secrets
-    with pytest.raises(AnsibleActionFail, match="Unable to make secret x.y: a length of 4 is too short"):
+    with pytest.raises(AnsibleActionFail, match=r"Unable to make secret x.y: a length of 4 is too short"):
         run({"name": "x.y", "length": 4})
-    with pytest.raises(AnsibleActionFail, match="Unable to use secret ssh.key: it is no private key"):
+    with pytest.raises(AnsibleActionFail, match=r"Unable to use secret ssh.key: it is no private key"):
         run({"name": "ssh.key", "kind": "ssh_ed25519"}, given={"ssh": {"key": "nonsense"}})
 
 

@@ -224,3 +224,17 @@ def test_without_docker_check_mode_says_all_and_a_real_run_fails(house):
     assert checked["started"] == ["a", "b"]
     assert "nothing is known of what runs" in told[0]
     assert "Cannot connect to the Docker daemon" in house.run()["msg"]
+
+
+def test_a_unit_that_does_not_start_keeps_no_project_from_running(house):
+    house.run()
+    state = house.state
+    state["units"]["mediaserver-a.service"]["ActiveState"] = "failed"
+    state["behave"]["mediaserver-a.service"] = "unit fails"
+    house.save(**state)
+    house.files("b", "d2")
+    result = house.run()
+    assert "Unable to start mediaserver-a.service: Dependency failed" in result["msg"]
+    assert "up b" in house.state["writes"]
+    house.change(behave={})
+    assert house.run()["steps"] == ["start mediaserver-a.service"]
