@@ -15,13 +15,13 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 
 FAMILY, TABLE = "inet", "mediaserver"
 RULE_MARK = "# rule "
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 
 HEAD = """\
 #!/usr/sbin/nft -f
