@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from . import cleanup, fixed, machines, networks, node, standins, test_machines
 from .images import PARENTS, Images
-from .layout import LABEL, LAN, MACHINES, NODE, SECRETS, WAN
+from .layout import LABEL, LAN, MACHINES, NODE, SECRETS, UPLINK, WAN
 from .secrets import Secrets
 from .shell import LabError, alone, docker, step
 
@@ -29,8 +29,8 @@ def up(images: Images, release: str) -> None:
             for address in machine.addresses
         )
     with step("networks"):
-        networks.ensure(LAN)
-        networks.ensure(WAN)
+        for network in (LAN, WAN, UPLINK):
+            networks.ensure(network)
     with step(f"machines {', '.join(machine.name for machine in MACHINES)}"):
         for machine in MACHINES:
             fixed.up(machine, secrets, images)

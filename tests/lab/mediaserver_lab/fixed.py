@@ -15,7 +15,10 @@ from .layout import (
     DOMAIN,
     EXTRANET,
     FORWARDS,
+    INTERNET,
+    INTERNET6,
     LAN,
+    MACHINES,
     NODE,
     NODE_MOUNTS,
     PREFIX,
@@ -26,12 +29,14 @@ from .layout import (
     ROUTER_WAN,
     ROUTER_WAN6,
     STATE,
+    UPLINK,
     USER,
     WAN,
     Machine,
 )
 from .secrets import Secrets
 
+ROUTER, INTERNET_MACHINE = (next(m for m in MACHINES if m.name == name) for name in ("router", "internet"))
 APT_PROXY = f"http://{REGISTRY.addresses[0]}:{APT_CACHE_PORT}"
 
 
@@ -42,7 +47,8 @@ def nftables_conf() -> str:
         for protocol, port in FORWARDS
     )
     accepted = "\n".join(
-        f'    iifname "wan0" ip daddr {EXTRANET} {protocol} dport {port} accept' for protocol, port in FORWARDS
+        f'    iifname "wan0" ip daddr {EXTRANET} {protocol} dport {port} ct status dnat accept'
+        for protocol, port in FORWARDS
     )
     return f"""#!/usr/sbin/nft -f
 # The lab's router. Docker keeps rules of its own in this machine: touch only our tables.
@@ -79,20 +85,38 @@ table inet home {{
 """
 
 
-def dnsmasq_conf() -> str:
+def internet_nftables_conf() -> str:
+    """What makes the Internet's machine the way out: the rest of the world sees the Docker host only."""
+    return f"""#!/usr/sbin/nft -f
+table ip world
+delete table ip world
+table ip world {{
+  chain postrouting {{
+    type nat hook postrouting priority srcnat;
+    ip saddr {WAN.subnet} oifname "up0" masquerade
+  }}
+}}
+"""
+
+
+def dnsmasq_conf(card: str, extranet: str) -> str:
+    """Name service for the machines behind this card; names of the site are this address, others Docker resolves."""
     return (
-        f"interface=lan0\nbind-dynamic\nno-resolv\nserver=127.0.0.11\n"
-        f"address=/{DOMAIN}/{EXTRANET}\nlocal=/{DOMAIN}/\nhost-record=registry,{REGISTRY.addresses[0]}\n"
+        f"interface={card}\nbind-dynamic\nno-resolv\nserver=127.0.0.11\n"
+        f"address=/{DOMAIN}/{extranet}\nlocal=/{DOMAIN}/\n"
     )
 
 
 def routes(machine: Machine) -> list[dict[str, str]]:
-    if machine.name == "router":
-        return [{"to": "default", "via": WAN.gateway}, {"to": "default", "via": WAN.gateway6}]
+    if machine is INTERNET_MACHINE:
+        return [{"to": "default", "via": UPLINK.gateway}]
+    if machine is ROUTER:
+        return [{"to": "default", "via": INTERNET}, {"to": "default", "via": INTERNET6}]
     if machine.lan:
         return [{"to": "default", "via": ROUTER_LAN}, {"to": "default", "via": ROUTER_LAN6}]
     return [
-        {"to": "default", "via": WAN.gateway},
+        {"to": "default", "via": INTERNET},
+        {"to": "default", "via": INTERNET6},
         {"to": LAN.subnet, "via": ROUTER_WAN},
         {"to": LAN.subnet6, "via": ROUTER_WAN6},
     ]
@@ -101,19 +125,19 @@ def routes(machine: Machine) -> list[dict[str, str]]:
 def description(machine: Machine, secrets: Secrets) -> dict[str, Any]:
     """What the machine is told at boot."""
     _, public = secrets.ssh_key()
+    forwards = machine in (ROUTER, INTERNET_MACHINE)
     interfaces = []
-    for network, pair, name in ((LAN, machine.lan, "lan0"), (WAN, machine.wan, "wan0")):
-        if pair:
-            addresses = [f"{pair[0]}/{network.subnet.split('/')[1]}", f"{pair[1]}/{network.subnet6.split('/')[1]}"]
-            interface = machines.interface(network, *addresses)
-            interfaces.append(interface | ({"name": name} if machine.name == "router" else {}))
+    for network, pair, name in machine.attached:
+        addresses = [f"{pair[0]}/{network.subnet.split('/')[1]}", f"{pair[1]}/{network.subnet6.split('/')[1]}"]
+        interface = machines.interface(network, *addresses)
+        interfaces.append(interface | ({"name": name} if forwards else {}))
     return {
         "hostname": machine.name,
         "interfaces": interfaces,
         "routes": routes(machine),
-        "nameservers": [ROUTER_LAN] if machine.lan else [],
-        # the router asks Docker's name service, and so does the machine on the Internet's side
-        "keep_docker_dns": machine.name == "router" or not machine.lan,
+        "nameservers": [ROUTER_LAN if machine.lan else INTERNET],
+        # those that answer others' questions ask Docker's name service
+        "keep_docker_dns": forwards,
         "apt_proxy": APT_PROXY if machine.lan and machine is not REGISTRY else None,
         "instance": {
             "user": USER,
@@ -125,11 +149,8 @@ def description(machine: Machine, secrets: Secrets) -> dict[str, Any]:
 
 
 def container(machine: Machine, image: str) -> machines.Container:
-    first, second = (LAN, machine.lan) if machine.lan else (WAN, machine.wan), None
-    if machine.lan and machine.wan:
-        second = (WAN.name, *machine.wan)
-    network, pair = first
-    assert pair is not None
+    (network, pair, _), *others = machine.attached
+    second = [(other.name, *addresses) for other, addresses, _ in others]
     node_binds = {"/var/run/docker.sock": "/.lab/docker.sock", f"{STATE}/pve/api": API_STATE}
     node_binds |= {host: path for path, host in NODE_MOUNTS.items()}
     volumes = {f"{PREFIX}-registry": "/var/lib/docker-registry", f"{PREFIX}-packages": "/var/cache/apt-cacher-ng"}
@@ -140,20 +161,24 @@ def container(machine: Machine, image: str) -> machines.Container:
         network=network.name,
         address=pair[0],
         address6=pair[1],
-        second_network=second,
+        second_network=second[0] if second else None,
         binds=node_binds if machine is NODE else {},
         volumes=volumes if machine is REGISTRY else {},
         publish=[f"127.0.0.1::{REGISTRY_PORT}"] if machine is REGISTRY else [],
-        sysctls=["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"] if machine.name == "router" else [],
+        sysctls=["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]
+        if machine in (ROUTER, INTERNET_MACHINE)
+        else [],
     )
 
 
 def files(machine: Machine, secrets: Secrets, images: Images) -> dict[str, tuple[bytes, int]]:
     """Configuration that is copied into the machine before each boot."""
-    if machine.name == "router":
+    if machine in (ROUTER, INTERNET_MACHINE):
+        rules = nftables_conf() if machine is ROUTER else internet_nftables_conf()
+        names = dnsmasq_conf("lan0", EXTRANET) if machine is ROUTER else dnsmasq_conf("wan0", ROUTER_WAN)
         return {
-            "/etc/nftables.conf": (nftables_conf().encode(), 0o755),
-            "/etc/dnsmasq.d/lab.conf": (dnsmasq_conf().encode(), 0o644),
+            "/etc/nftables.conf": (rules.encode(), 0o755),
+            "/etc/dnsmasq.d/lab.conf": (names.encode(), 0o644),
         }
     if machine is NODE:
         key, certificate = secrets.certificate(machine.addresses, machine.name)

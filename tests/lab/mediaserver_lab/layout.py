@@ -56,6 +56,16 @@ WAN = Network(
     "fd77:77:2::fe",
     "198.18.77.192/27",
     "fd77:77:2::ffff:0/112",
+    False,
+)
+UPLINK = Network(
+    f"{PREFIX}-uplink",
+    "10.77.9.0/24",
+    "10.77.9.254",
+    "fd77:77:9::/64",
+    "fd77:77:9::fe",
+    "10.77.9.192/27",
+    "fd77:77:9::ffff:0/112",
     True,
 )
 TEST = Network(
@@ -69,12 +79,13 @@ TEST = Network(
     True,
 )
 
+INTERNET, INTERNET6 = "198.18.77.1", "fd77:77:2::1"
 ROUTER_LAN, ROUTER_LAN6 = "10.77.1.1", "fd77:77:1::1"
 ROUTER_WAN, ROUTER_WAN6 = "198.18.77.2", "fd77:77:2::2"
 EXTRANET = "10.77.1.111"
 FORWARDS: tuple[tuple[str, int], ...] = (("tcp", 80), ("tcp", 443), ("udp", 1194))
 DOMAIN = "lab.test"
-"""Names below it resolve to the extranet's LAN address inside, as split DNS does in a home."""
+"""Names below it are the extranet's LAN address inside (split DNS) and the router's public one outside."""
 REGISTRY_PORT = 5000
 IMAGES_PORT = 8080
 APT_CACHE_PORT = 3142
@@ -89,6 +100,7 @@ class Machine:
     image: str
     lan: tuple[str, str] | None = None
     wan: tuple[str, str] | None = None
+    uplink: tuple[str, str] | None = None
     root_login: bool = False
 
     @property
@@ -96,11 +108,18 @@ class Machine:
         return f"{PREFIX}-{self.name}"
 
     @property
+    def attached(self) -> list[tuple[Network, tuple[str, str], str]]:
+        """Its networks with its addresses there (IPv4, IPv6) and the name of the card."""
+        pairs = ((LAN, self.lan, "lan0"), (WAN, self.wan, "wan0"), (UPLINK, self.uplink, "up0"))
+        return [(network, pair, name) for network, pair, name in pairs if pair]
+
+    @property
     def addresses(self) -> list[str]:
-        return [address for pair in (self.lan, self.wan) if pair for address in pair]
+        return [address for network, pair, _ in self.attached if network is not UPLINK for address in pair]
 
 
 MACHINES: tuple[Machine, ...] = (
+    Machine("internet", "router", wan=(INTERNET, INTERNET6), uplink=("10.77.9.2", "fd77:77:9::2")),
     Machine("router", "router", lan=(ROUTER_LAN, ROUTER_LAN6), wan=(ROUTER_WAN, ROUTER_WAN6)),
     Machine("registry", "registry", lan=("10.77.1.5", "fd77:77:1::5")),
     Machine("pve", "node", lan=("10.77.1.100", "fd77:77:1::100"), root_login=True),

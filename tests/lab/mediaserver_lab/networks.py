@@ -8,6 +8,8 @@ import json
 from .layout import LABEL, Network
 from .shell import LabError, docker, run
 
+MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
+
 
 def create_argv(network: Network) -> list[str]:
     """Arguments of ``docker`` that make this network."""
@@ -16,7 +18,7 @@ def create_argv(network: Network) -> list[str]:
         "--subnet", network.subnet, "--gateway", network.gateway, "--ip-range", network.automatic,
         "--subnet", network.subnet6, "--gateway", network.gateway6, "--ip-range", network.automatic6,
         "--opt", f"com.docker.network.bridge.name={network.name.replace('mediaserver-lab', 'mslab')}",
-        "--opt", f"com.docker.network.bridge.enable_ip_masquerade={str(network.masquerade).lower()}",
+        "--opt", f"{MASQUERADE}={str(network.masquerade).lower()}",
         network.name,
     ]  # fmt: skip
 
@@ -26,9 +28,8 @@ def ensure(network: Network) -> None:
     if found.returncode != 0:
         docker(*create_argv(network))
         return
-    subnets = {entry["Subnet"] for entry in json.loads(found.stdout)[0]["IPAM"]["Config"]}
-    if subnets != {network.subnet, network.subnet6}:
-        raise LabError(
-            f"Docker network {network.name} has the subnets {sorted(subnets)}, not {network.subnet}: "
-            "run `make lab-destroy` first"
-        )
+    there = json.loads(found.stdout)[0]
+    subnets = {entry["Subnet"] for entry in there["IPAM"]["Config"]}
+    masquerade = there["Options"].get(MASQUERADE) == "true"
+    if subnets != {network.subnet, network.subnet6} or masquerade != network.masquerade:
+        raise LabError(f"Docker network {network.name} is of another version of the lab: run `make lab-destroy` first")

@@ -11,7 +11,7 @@ import pytest
 from mediaserver_lab import cli, fixed, layout, machines, networks, node, secrets, test_machines
 from mediaserver_lab.shell import LabError
 
-ALL = (layout.LAN, layout.WAN, layout.TEST)
+ALL = (layout.LAN, layout.WAN, layout.UPLINK, layout.TEST)
 BY_NAME = {machine.name: machine for machine in layout.MACHINES}
 
 
@@ -34,19 +34,23 @@ def test_automatic_addresses_lie_inside_and_beside_the_fixed_ones(network: layou
         assert address not in automatic and address not in automatic6
 
 
-def test_bridges_have_names_that_linux_takes_and_only_the_lan_has_no_way_out_but_the_router() -> None:
+def test_the_docker_host_hides_no_address_of_lan_and_wan() -> None:
+    # it would do so for bridged packets too, and what the outsider sends would seem to come from the LAN
     for network in ALL:
         options = [value for value in networks.create_argv(network) if value.startswith("com.docker.network.bridge.")]
         name = next(value.partition("=")[2] for value in options if "bridge.name" in value)
         assert 0 < len(name) <= 15
-        assert f"com.docker.network.bridge.enable_ip_masquerade={str(network is not layout.LAN).lower()}" in options
+        assert (
+            f"com.docker.network.bridge.enable_ip_masquerade={str(network not in (layout.LAN, layout.WAN)).lower()}"
+            in options
+        )
 
 
 def test_router_forwards_what_the_lab_says_and_drops_the_rest() -> None:
     rules = fixed.nftables_conf()
     for protocol, port in layout.FORWARDS:
         assert f"ip daddr 198.18.77.2 {protocol} dport {port} dnat to 10.77.1.111" in rules
-        assert f"ip daddr 10.77.1.111 {protocol} dport {port} accept" in rules
+        assert f"ip daddr 10.77.1.111 {protocol} dport {port} ct status dnat accept" in rules
     assert rules.count("policy drop") == 2
     assert rules.count("dnat to") == len(layout.FORWARDS)
     assert "flush ruleset" not in rules
@@ -56,6 +60,7 @@ def test_machines_of_the_lan_leave_through_the_router_and_the_outsider_knows_the
     for name in ("pve", "registry", "lan-client"):
         assert [route["via"] for route in fixed.routes(BY_NAME[name])] == ["10.77.1.1", "fd77:77:1::1"]
     ways = {(route["to"], route["via"]) for route in fixed.routes(BY_NAME["outsider"])}
+    assert [route["via"] for route in fixed.routes(BY_NAME["router"])] == ["198.18.77.1", "fd77:77:2::1"]
     assert {("10.77.1.0/24", "198.18.77.2"), ("fd77:77:1::/64", "fd77:77:2::2")} <= ways
 
 
