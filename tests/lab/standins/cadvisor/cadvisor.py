@@ -7,9 +7,12 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import socket
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from standin import App, Reply, Request, fatal, log, mounted, real_path
@@ -77,6 +80,7 @@ FLAGS = [
 SWITCHES = ["docker_only", "logtostderr", "store_container_labels", "disable_root_cgroup_stats", "profiling", "version",
             "enable_load_reader", "allow_dynamic_housekeeping", "log_cadvisor_usage", "docker-tls"]  # fmt: skip
 app = App(NAME)
+samples: dict[str, dict[str, float]] = {}
 app.missing = lambda request: Reply(404, "404 page not found\n")
 
 
@@ -101,7 +105,10 @@ def docker(path: str) -> Any:
 def sample(container: dict[str, Any]) -> dict[str, float]:
     """One container's figures, of which any may be missing."""
     figures: dict[str, float] = {"container_last_seen": time.time()}
-    stats = docker(f"/containers/{container['Id']}/stats?stream=false&one-shot=true")
+    try:
+        stats = docker(f"/containers/{container['Id']}/stats?stream=false&one-shot=true")
+    except OSError:  # gone meanwhile
+        return figures
     memory, cpu = stats.get("memory_stats", {}), stats.get("cpu_stats", {}).get("cpu_usage", {})
     figures["container_memory_usage_bytes"] = memory.get("usage", 0)
     inactive = memory.get("stats", {}).get("inactive_file", 0)
@@ -111,6 +118,29 @@ def sample(container: dict[str, Any]) -> dict[str, float]:
     figures["container_network_receive_bytes_total"] = sum(each["rx_bytes"] for each in networks)
     figures["container_network_transmit_bytes_total"] = sum(each["tx_bytes"] for each in networks)
     return figures
+
+
+def seconds(text: str) -> float:
+    """Go's durations: 30s, 1m30s, 500ms."""
+    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+    parts = re.findall(r"([\d.]+)(ms|s|m|h)", text)
+    if "".join(number + unit for number, unit in parts) != text or not parts:
+        fatal(NAME, f'invalid value "{text}" for flag: parse error', 2)
+    return sum(float(number) * units[unit] for number, unit in parts)
+
+
+def collect(interval: float) -> None:
+    """Look at all containers again and again: Docker takes a second for each, a scrape must not."""
+    global samples
+    with ThreadPoolExecutor(16) as pool:
+        while True:
+            try:
+                containers = docker("/containers/json")
+                samples = dict(zip(map(labels, containers), pool.map(sample, containers), strict=True))
+            except (OSError, ValueError, KeyError) as error:
+                log(NAME, f"docker: {error}")
+                samples = {}
+            time.sleep(interval)
 
 
 def machine() -> dict[str, float]:
@@ -133,14 +163,10 @@ def exposition() -> str:
     for name, value in machine().items():
         found[name] = [f"{name} {value}"]
     found["container_last_seen"] = [f'container_last_seen{{id="/",image="",name=""}} {time.time()}']
-    try:
-        for container in docker("/containers/json"):
-            text = labels(container)
-            for name, value in sample(container).items():
-                more = ',interface="eth0"' if "_network_" in name else ""
-                found.setdefault(name, []).append(f"{name}{{{text}{more}}} {value}")
-    except OSError as error:
-        log(NAME, f"docker: {error}")
+    for text, figures in samples.items():
+        for name, value in figures.items():
+            more = ',interface="eth0"' if "_network_" in name else ""
+            found.setdefault(name, []).append(f"{name}{{{text}{more}}} {value}")
     lines = ["# TYPE cadvisor_version_info gauge", 'cadvisor_version_info{cadvisorVersion="stand-in"} 1']
     for name, rows in found.items():
         lines += [f"# TYPE {name} {'counter' if name.endswith('_total') else 'gauge'}", *rows]
@@ -190,6 +216,9 @@ def main() -> None:
             log(NAME, f"E: {path} of the host is not mounted: its figures will be missing")
     if not real_path(SOCKET).exists():
         log(NAME, "E: Registration of the docker container factory failed: Cannot connect to the Docker daemon")
+    else:
+        interval = seconds(given.get("housekeeping_interval") or "1s")
+        threading.Thread(target=collect, args=(interval,), daemon=True).start()
     app.serve(int(given.get("port") or 8080), "ghcr.io/google/cadvisor:0.60.5")
 
 

@@ -48,7 +48,7 @@ def mounted(path: str) -> bool:
     if TEST_ROOT:
         return path in os.environ.get("LAB_TEST_MOUNTS", "").split(":")
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return any(line.split()[4] == path for line in lines)
+    return any(line.split()[4] in (path, os.path.realpath(path)) for line in lines)  # /var/run is a link to /run
 
 
 def require_mount(name: str, path: str) -> None:

@@ -85,7 +85,7 @@ def datasources(folder: Path, problems: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def providers(folder: Path, problems: list[str]) -> list[dict[str, Any]]:
-    found = []
+    found: list[dict[str, Any]] = []
     for file, document in documents(folder, problems):
         for each in document.get("providers") or []:
             options = each.get("options") or {}

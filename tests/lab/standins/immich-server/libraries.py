@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import hashlib
 import os
 import re
@@ -185,7 +186,7 @@ def scan(request: Request, caller: Caller) -> Any:
 
 def scan_all() -> None:
     for library in living():
-        jobs.enqueue("library", lambda number=library["id"]: crawl(number), seconds=0.4)
+        jobs.enqueue("library", functools.partial(crawl, library["id"]), seconds=0.4)
 
 
 # --- the crawl

@@ -118,8 +118,7 @@ def wait_for_redis() -> None:
 
 def main() -> None:
     folder = find_media_folder()
-    for module in (assets, jobs, libraries, system):
-        module.media_folder = folder
+    assets.media_folder = jobs.media_folder = libraries.media_folder = system.media_folder = folder
     api.database.settings = database_settings()
     api.database.bootstrap()
     wait_for_redis()
