@@ -107,7 +107,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_firewall as fw
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
-from ansible_collections.homelab.mediaserver.plugins.module_utils._pve import CONNECTION, Pve
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve import CONNECTION, ApiFailure, Pve
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Plan, Step
 
 TEXT: dict[str, Any] = {"type": "str"}
@@ -165,13 +165,24 @@ def plan(
     return Plan({"options": named, "rules": current}, {"options": after, "rules": wanted}, tuple(steps))
 
 
+def read(
+    pve: Pve, path: str, to: str, params: dict[str, Any]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Options and rules. A VM that is not there yet has none; writing to it is refused by the API."""
+    try:
+        options = pve.get_dict(f"{path}/options", to) if params["options"] else {}
+        return options, pve.get_list(f"{path}/rules", to)
+    except ApiFailure as failure:
+        if params["level"] == "guest" and failure.is_missing_vm(params["vmid"]):
+            return {}, []
+        raise
+
+
 def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     pve = Pve(params)
     path, what = fw.base_path(params["level"], params["node"], params["vmid"])
-    to = f"read the firewall of {what}"
-    options = pve.get_dict(f"{path}/options", to) if params["options"] else {}
-    rows = pve.get_list(f"{path}/rules", to)
+    options, rows = read(pve, path, f"read the firewall of {what}", params)
     return _reconcile.run(module, plan(pve, path, what, params, options, rows))
 
 

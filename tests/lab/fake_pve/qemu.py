@@ -155,7 +155,29 @@ def _update(call: Call, vmid: str) -> None:
     if vm["conf"].get("lock"):
         raise ApiError(500, f"VM is locked ({vm['conf']['lock']})")
     changes = {key: str(value) for key, value in params.items()}
-    conf.update(world, int(vmid), vm, changes, delete, revert, world.running(int(vmid)), force)
+    running = world.running(int(vmid))
+    before = _disks(vm)
+    conf.update(world, int(vmid), vm, changes, delete, revert, running, force)
+    if running and _disks(vm) != before:
+        _hotplug(world, int(vmid), vm)
+
+
+def _disks(vm: conf.Vm) -> dict[str, str]:
+    return {key: value for key, value in vm["conf"].items() if is_disk(key)}
+
+
+def _hotplug(world: World, vmid: int, vm: conf.Vm) -> None:
+    config = conf.shown(vm["conf"])
+    try:
+        world.driver.hotplug(vmid, config, _shares(world, config))
+    except DriverError as error:
+        raise invalid({"scsi": f"hotplug problem - {error}\n"}) from error
+
+
+def _shares(world: World, config: dict[str, Any]) -> dict[str, str]:
+    """Tag -> directory on the node, as the start checks it."""
+    tags = [parse_key(key, str(value))["dirid"] for key, value in sorted(config.items()) if prefix_of(key) == "virtiofs"]
+    return {tag: mapping.resolve(world, "dir", tag)["path"] for tag in tags}
 
 
 @route("PUT", f"{VM}/config")
@@ -193,6 +215,8 @@ def resize(call: Call, node: str, vmid: str) -> Any:
                 raise TaskError("shrinking disks is not supported")
             volume["size"] = size
             vm["conf"][key] = render_disk({**disk, "size": human(size)})
+            if world.running(int(vmid)):
+                _hotplug(world, int(vmid), vm)
 
     return world.task("resize", vmid, call.user, work)
 
@@ -218,13 +242,10 @@ def _start(world: World, vmid: int) -> None:
                 raise TaskError("you can't start a vm if it's a template")
             conf.apply_pending(world, vm)
             config = conf.shown(vm["conf"])
-            shares: dict[str, str] = {}
             for key, value in sorted(config.items()):
                 if prefix_of(key) == "hostpci":
                     _check_hostpci(world, config, parse_key(key, str(value)))
-                if prefix_of(key) == "virtiofs":
-                    ident = parse_key(key, str(value))["dirid"]
-                    shares[ident] = mapping.resolve(world, "dir", ident)["path"]
+            shares = _shares(world, config)
             vendor = _vendor_data(world, config)
         try:
             world.driver.start(vmid, config, shares, vendor)
