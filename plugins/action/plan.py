@@ -16,7 +16,8 @@ from ansible_collections.homelab.mediaserver.plugins.plugin_utils import address
 from ansible_collections.homelab.mediaserver.plugins.plugin_utils.site_schema import HOST, SITE
 from ansible_collections.homelab.mediaserver.plugins.plugin_utils.sources import Sources
 
-OPTIONS = {"requested_tags", "known_secrets", "catalogs"}
+OPTIONS = {"requested_tags", "known_secrets", "catalogs", "incomplete"}
+OWNERS_PART = ("secret-missing", "no-ssh-key")
 COLLECTION = Path(__file__).resolve().parents[2]
 
 
@@ -33,17 +34,18 @@ class ActionModule(ActionBase):
         if unknown:
             raise AnsibleActionFail(f"Unsupported parameters for plan: {', '.join(unknown)}")
         if not addresses.available():
-            raise AnsibleActionFail(
-                "The plan needs the Python library netaddr on the controller. Run: make setup"
-            )
+            raise AnsibleActionFail("The plan needs the Python library netaddr on the controller. Run: make setup")
         folder = inventory_folder(variables)
         catalogs = [(COLLECTION / "roles/services/catalog", False), (folder / "catalog", True)]
         catalogs += [(Path(str(path)), True) for path in self._task.args.get("catalogs") or []]
         self._check_tags(catalogs)
         made = build.build(self._inputs(variables, folder, catalogs))
-        result.update(changed=False, problems=[problem.plain() for problem in made.problems.found])
-        if made.problems.found:
-            texts = [f"- {problem.text()}" for problem in made.problems.found]
+        found = made.problems.found
+        missing = [problem for problem in found if problem.kind in OWNERS_PART and self._task.args.get("incomplete")]
+        found = [problem for problem in found if problem not in missing]
+        result.update(changed=False, problems=[problem.plain() for problem in found])
+        if found:
+            texts = [f"- {problem.text()}" for problem in found]
             count = "1 mistake" if len(texts) == 1 else f"{len(texts)} mistakes"
             result.update(
                 failed=True, msg=f"{count} in inventory or catalog. No host was touched.\n" + "\n".join(texts)
@@ -52,7 +54,7 @@ class ActionModule(ActionBase):
         open_warnings = [one for one in made.plan["warnings"] if not one["accepted"]]
         result["warnings"] = [
             f"{one['message']}. Accept it by name: site_accept: [{one['name']}]" for one in open_warnings
-        ]
+        ] + [f"Before this can be deployed: {problem.text()}" for problem in missing]
         requested = self._task.args.get("requested_tags") or []
         result.update(
             plan=made.plan,

@@ -64,5 +64,4 @@ class LookupModule(LookupBase):
     """Lookup of the collection homelab.mediaserver."""
 
     def run(self, terms: Any, variables: Any = None, **kwargs: Any) -> list[str]:
-        self.set_options(var_options=variables, direct=kwargs)
         return [*(str(term) for term in terms), *names(inventories())]

@@ -32,6 +32,10 @@ options:
     type: list
     elements: path
     default: []
+  incomplete:
+    description: Plan even while secrets or SSH keys that only the owner has are missing; warn about them.
+    type: bool
+    default: false
 attributes:
   check_mode: {description: "Changes nothing.", support: full}
   diff_mode: {description: "Changes nothing.", support: none}
@@ -54,6 +58,11 @@ problems:
   returned: always
   type: list
   elements: dict
+only:
+  description: The services among the requested tags.
+  returned: success
+  type: list
+  elements: str
 state_directory:
   description: Folder beside the inventory for keys and secrets.
   returned: success
@@ -67,12 +76,13 @@ dry_run:
 from ansible.module_utils.basic import AnsibleModule
 
 
-def main():
+def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "requested_tags": {"type": "list", "elements": "str", "default": []},
             "known_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "catalogs": {"type": "list", "elements": "path", "default": []},
+            "incomplete": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )

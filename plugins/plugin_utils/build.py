@@ -114,11 +114,7 @@ def assemble(site: Site) -> Tree:
         "tiles": monitoring.tiles(site),
         "forwards": forwards,
         "targets": probes.targets(site),
-        "flows": [
-            flow
-            for host in site.managed()
-            for flow in firewall.flows(site, host, ports.openings(site, host))
-        ],
+        "flows": [flow for host in site.managed() for flow in firewall.flows(site, host, ports.openings(site, host))],
         "probes": found_probes,
         "unprobed": probes.unprobed(site),
         "catalog": {service.name: service.spec["summary"] for service in site.services.values()},

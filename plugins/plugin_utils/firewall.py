@@ -44,7 +44,13 @@ def container_rules(found: list[Opening]) -> list[Tree]:
 def flows(site: Site, host: Host, found: list[Opening]) -> list[Tree]:
     """Who may reach what, in the words of the declarations: for people."""
     listed = [
-        {"zone": zone, "host": host.name, "service": None, "port": site.values["site_admin"]["ssh_port"], "protocol": "tcp"}
+        {
+            "zone": zone,
+            "host": host.name,
+            "service": None,
+            "port": site.values["site_admin"]["ssh_port"],
+            "protocol": "tcp",
+        }
         for zone in site.values["site_admin"]["reach"]
     ]
     for opening in found:

@@ -181,8 +181,18 @@ def disks(site: Site, host: Host, node: Host) -> Tree:
     for name in classes(site, host):
         body = site.storage(name) or {}
         if body["as"] == "disk":
-            found[f"scsi{len(found)}"] = {"storage": body["source"], "size": body["size"], "serial": name[:20], **flags}
+            found[f"scsi{len(found)}"] = {
+                "storage": storage_id(body["source"]),
+                "size": body["size"],
+                "serial": name[:20],
+                **flags,
+            }
     return found
+
+
+def storage_id(source: str) -> str:
+    """Name of the Proxmox storage: `pool/dataset` is storage `pool-dataset`, as names have no slash."""
+    return source.replace("/", "-")
 
 
 def virtiofs_of(site: Site, host: Host) -> Tree:

@@ -74,5 +74,22 @@ def node_plan(site: Site, node: Host, firewall: Tree) -> Tree:
         "snippet_storage": body["snippet_storage"],
         "snippets": snippets(site, node),
         "pools": body["pools"],
+        "storages": storages(site, node, hosts),
         "firewall": firewall,
     }
+
+
+def storages(site: Site, node: Host, hosts: list[Host]) -> list[Tree]:
+    """Proxmox storages that must exist for the disks of storage classes, and what they stand on."""
+    found: dict[str, Tree] = {}
+    pools = (node.node or {})["pools"]
+    for host in hosts:
+        for name in guests.classes(site, host):
+            body = site.storage(name) or {}
+            source = str(body["source"])
+            pool = pools.get(source.split("/")[0])
+            if body["as"] == "disk" and pool is not None:
+                kind = "zfspool" if pool["kind"] == "zfs" else "dir"
+                where = {"pool": source} if kind == "zfspool" else {"path": storage.node_path(node, source)}
+                found[guests.storage_id(source)] = {"id": guests.storage_id(source), "type": kind, **where}
+    return list(found.values())

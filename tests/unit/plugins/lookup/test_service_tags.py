@@ -1,0 +1,45 @@
+"""Tags of services, own ones included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible import context
+from ansible_collections.homelab.mediaserver.plugins.lookup import service_tags
+
+
+@pytest.fixture
+def inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "catalog/own-notes"
+    folder.mkdir(parents=True)
+    (folder / "service.yml").write_text("summary: Notes\n", encoding="utf-8")
+    monkeypatch.setattr(context, "CLIARGS", {"inventory": [str(tmp_path)]})
+    service_tags.names.cache_clear()
+    return tmp_path
+
+
+def run(*terms: str) -> list[str]:
+    return service_tags.LookupModule().run(list(terms))
+
+
+def test_catalog_and_own_services(inventory: Path) -> None:
+    found = run()
+    assert "jellyfin" in found and "own-notes" in found
+
+
+def test_terms_come_first(inventory: Path) -> None:
+    assert run("services")[0] == "services"
+
+
+def test_inventory_given_as_a_file(inventory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (inventory / "hosts.yml").write_text("all: {}\n", encoding="utf-8")
+    monkeypatch.setattr(context, "CLIARGS", {"inventory": [str(inventory / "hosts.yml")]})
+    assert "own-notes" in run()
+
+
+@pytest.mark.parametrize("source", ["a.example.org,", "/does/not/exist"])
+def test_other_sources_add_nothing(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "CLIARGS", {"inventory": [source]})
+    service_tags.names.cache_clear()
+    assert "own-notes" not in run()
