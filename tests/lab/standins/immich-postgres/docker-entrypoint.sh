@@ -43,6 +43,7 @@ initialise() {
   fi
   local file
   for file in /docker-entrypoint-initdb.d/*; do
+    # shellcheck source=/dev/null
     case $file in
       *.sh) . "$file" ;;
       *.sql) psql -v ON_ERROR_STOP=1 -U "$POSTGRES_USER" -d "$POSTGRES_DB" -f "$file" ;;
@@ -66,13 +67,13 @@ if [ "$1" = postgres ]; then
     from_file POSTGRES_USER postgres
     from_file POSTGRES_DB "$POSTGRES_USER"
     from_file POSTGRES_INITDB_ARGS
-    exec setpriv --reuid=999 --regid=999 --clear-groups "$BASH_SOURCE" "$@"
+    exec setpriv --reuid=999 --regid=999 --clear-groups "${BASH_SOURCE[0]}" "$@"
   fi
   from_file POSTGRES_PASSWORD
   from_file POSTGRES_USER postgres
   from_file POSTGRES_DB "$POSTGRES_USER"
   from_file POSTGRES_INITDB_ARGS
-  mkdir -p "$PGDATA" && chmod 0700 "$PGDATA" || die "$PGDATA: permission denied for uid $(id -u)"
+  { mkdir -p "$PGDATA" && chmod 0700 "$PGDATA"; } || die "$PGDATA: permission denied for uid $(id -u)"
   [ -s "$PGDATA/PG_VERSION" ] || initialise
   unset POSTGRES_PASSWORD
   say "this is Debian's PostgreSQL 17 with pgvector and an empty extension vchord, not PostgreSQL 14 with VectorChord"
