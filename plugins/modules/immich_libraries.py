@@ -54,7 +54,8 @@ options:
     type: str
   scan:
     description:
-      - When to look for files. V(on_change) means libraries that this call has created or changed.
+      - When to look for files. V(on_change) means libraries that this call has created or changed, and those with
+        folders that were never scanned, because a former run did not come that far.
       - A scan is an action, thus V(always) always reports a change.
     type: str
     choices: [never, on_change, always]
@@ -170,9 +171,9 @@ def with_owner(options: list[dict[str, Any]], owner: str | None) -> list[dict[st
     return [{**option, "owner": option["owner"] or owner} for option in options]
 
 
-def to_scan(params: dict[str, Any], changes: list[Change]) -> list[dict[str, Any]]:
-    """The libraries to scan: with folders, and as their `scan` says."""
-    changed = {(change.name, change.owner.lower()) for change in changes if change.kind != "delete"}
+def to_scan(params: dict[str, Any], changes: list[Change], never: set[tuple[str, str]]) -> list[dict[str, Any]]:
+    """The libraries to scan: with folders, and as their `scan` says. ``never`` were not scanned yet."""
+    changed = never | {(change.name, change.owner.lower()) for change in changes if change.kind != "delete"}
     result = []
     for option in params["libraries"]:
         when = option["scan"] or params["scan"]
@@ -196,16 +197,18 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     try:
         immich.open()
     except NotReady as failure:
-        names = [f"{option['name']} of {option['owner']}" for option in params["libraries"]]
-        return _reconcile.run(module, later(failure, "create the libraries", names))
+        wanted = [f"{option['name']} of {option['owner']}" for option in params["libraries"]]
+        return _reconcile.run(module, later(failure, "create the libraries", wanted))
     existing = immich.objects(PATH, "list libraries")
     users = immich.user_ids()
     changes, before, after = plan_libraries(params["libraries"], existing, users, params["purge"])
     writer = Writer(immich)
     emails = {number: email for email, number in users.items()}
-    writer.numbers = {(lib["name"], emails.get(lib["ownerId"], "")): lib["id"] for lib in existing}
+    names = {lib["id"]: (lib["name"], emails.get(lib["ownerId"], "")) for lib in existing}
+    writer.numbers = {name: number for number, name in names.items()}
+    never = {names[lib["id"]] for lib in existing if lib.get("importPaths") and not lib.get("refreshedAt")}
     scan = Scan(immich, params["scan_timeout"], module.warn)
-    scans = to_scan(params, changes)
+    scans = to_scan(params, changes, never)
     steps = [writer.step(change) for change in changes]
     steps += scan_steps(scan, writer, scans, params["scan_timeout"] > 0)
 

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Roles npm, jellyfin and immich over real HTTP: check on a fresh machine, converge, again, check.
 
-Nginx Proxy Manager and Jellyfin are the lab's stand-ins, run as processes; Immich is the fake of the unit tests behind
-an HTTP server. None of them is the real application.
+The applications are the lab's stand-ins, run as processes (Immich's with SQLite). None of them is the real one.
 """
 
 from __future__ import annotations
@@ -15,14 +14,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
-from ansible_collections.homelab.mediaserver.plugins.module_utils._http import Request
-from ansible_collections.homelab.mediaserver.tests.unit.fakes.immich_fake import ImmichFake
 
 ROOT = Path(__file__).parents[2]
 STANDINS = ROOT / "tests/lab/standins"
@@ -65,44 +62,16 @@ class StandIn:
             assert time.monotonic() < deadline, f"{self.command} does not listen"
             time.sleep(0.05)
 
+    def get(self, path: str, key: str = "") -> Any:
+        with urlopen(
+            Request(f"http://127.0.0.1:{self.port}{path}", headers={"x-api-key": key} if key else {})
+        ) as answer:
+            return json.load(answer)
+
     def stop(self) -> None:
         if self.process:
             self.process.kill()
             self.process.wait()
-
-
-class ImmichServer:
-    """The fake of the unit tests behind a real socket."""
-
-    def __init__(self) -> None:
-        self.fake = fake = ImmichFake(admin=False)
-        self.port = free_port()
-
-        class Handler(BaseHTTPRequestHandler):
-            def answer(self) -> None:
-                length = int(self.headers.get("Content-Length") or 0)
-                data = self.rfile.read(length) if length else None
-                response = fake(Request(self.command, f"http://x{self.path}", dict(self.headers), data))
-                self.send_response(response.status)
-                self.send_header("Content-Length", str(len(response.body)))
-                self.end_headers()
-                self.wfile.write(response.body)
-
-            do_GET = do_POST = do_PUT = do_DELETE = answer
-
-            def log_message(self, *_: Any) -> None:
-                """Be quiet."""
-
-        self.handler = Handler
-        self.server: ThreadingHTTPServer | None = None
-
-    def start(self) -> None:
-        self.server = ThreadingHTTPServer(("127.0.0.1", self.port), self.handler)
-        Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def stop(self) -> None:
-        if self.server:
-            self.server.shutdown()
 
 
 class Home:
@@ -115,7 +84,14 @@ class Home:
             "nginx-proxy-manager/manager.py", folder / "npm", ["/data", "/etc/letsencrypt"], LAB_TEST_NGINX=str(nginx)
         )
         self.jellyfin = StandIn("jellyfin/jellyfin.py", folder / "jellyfin", ["/config", "/cache", "/media"])
-        self.immich = ImmichServer()
+        self.immich = StandIn(
+            "immich-server/start.py",
+            folder / "immich",
+            ["/data", "/external"],
+            LAB_TEST_DATABASE=str(folder / "immich.db"),
+            LAB_TEST_REDIS="none",
+        )
+        (folder / "immich/external/beach.jpg").write_bytes(b"a picture")
         self.applications = [self.npm, self.jellyfin, self.immich]
 
     def entry(self, name: str, port: int, **more: Any) -> dict[str, Any]:
@@ -224,7 +200,7 @@ def test_roles_from_nothing_to_no_change(home: Home) -> None:
     for application in home.applications:
         application.start()
     outputs.append(home.play("--check"))
-    assert home.immich.fake.users == []
+    assert home.immich.get("/api/server/config")["isInitialized"] is False
     assert not (home.folder / "npm.marker").exists()
 
     outputs.append(home.play())
@@ -234,10 +210,12 @@ def test_roles_from_nothing_to_no_change(home: Home) -> None:
     key = home.folder / "keys/immich"
     assert key.stat().st_mode & 0o777 == 0o400
     assert (home.folder / "jellyfin/media/movies").is_dir()
-    fake = home.immich.fake
-    assert fake.config["library"]["scan"]["cronExpression"] == "0 3 * * *"
-    assert [user["email"] for user in fake.users] == ["admin@example.org", "ann@example.org"]
-    assert fake.libraries[0]["importPaths"] == ["/external"]
+    immich = partial(home.immich.get, key=key.read_text())
+    assert immich("/api/system-config")["library"]["scan"]["cronExpression"] == "0 3 * * *"
+    assert {user["email"] for user in immich("/api/admin/users")} == {"admin@example.org", "ann@example.org"}
+    library = immich("/api/libraries")[0]
+    assert library["importPaths"] == ["/external"]
+    assert immich(f"/api/libraries/{library['id']}/statistics")["photos"] == 1, "waited until it was imported"
     state = json.loads((home.folder / "npm/data/stand-in.json").read_text())
     assert {name for host in state["proxy_hosts"] for name in host["domain_names"]} == {
         "media.example.org",

@@ -95,7 +95,7 @@ def test_only_what_differs_is_sent(run, fake, monkeypatch):
 def test_unset_is_not_managed_and_empty_clears(run, fake):
     run(fake, {"name": "A", "owner": OWNER, "paths": ["/a"]}, scan="never")
     assert fake.libraries[0]["exclusionPatterns"] == DEFAULT_EXCLUSIONS[fake.version[0]], "Immich's own default"
-    assert not run(fake, {"name": "A", "owner": OWNER})["changed"]
+    assert not run(fake, {"name": "A", "owner": OWNER}, scan="never")["changed"]
     assert run(fake, {"name": "A", "owner": OWNER, "exclude": []}, scan="never")["changed"]
     assert fake.libraries[0]["exclusionPatterns"] == []
     assert not run(fake, {"name": "A", "owner": OWNER, "exclude": []}, scan="never")["changed"]
@@ -165,6 +165,15 @@ def test_scan_always_and_per_library(run, fake):
         assert result["steps"] == ["scan library Family of Admin@example.org", "wait for the scan"]
     assert len(fake.scans) == 3
     assert "wait for the scan" not in run(fake, FAMILY, scan="always", scan_timeout=0)["steps"]
+
+
+def test_killed_before_the_scan_converges(run, fake):
+    fake.broken["GET /jobs" if fake.version < (2, 4, 0) else "GET /queues/library"] = OSError("killed")
+    assert run(fake, FAMILY).failed
+    assert len(fake.libraries) == 1
+    fake.broken.clear()
+    assert run(fake, FAMILY)["steps"] == ["scan library Family of Admin@example.org", "wait for the scan"]
+    assert not run(fake, FAMILY)["changed"]
 
 
 def test_paused_queue_fails_before_the_scan(run, fake):
