@@ -22,7 +22,8 @@ DISK_KEY = re.compile(r"(scsi|virtio)(\d+)")
 UNITS = {"": 1 << 30, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 DRIVER_SETTINGS = "/etc/mediaserver-lab/driver.json"
 """On the node; written by fixed.py."""
-LOOPS_PER_MACHINE = 16
+SLOTS = {"scsi": 31, "virtio": 16}
+LOOPS_PER_MACHINE = sum(SLOTS.values())
 
 
 def container_name(vmid: int) -> str:
@@ -60,23 +61,23 @@ def file_name(volume: str) -> str:
 
 
 def disks(vmid: int, config: Config) -> list[dict[str, Any]]:
-    """The data disks (the boot disk is the container's own file system), in the order a guest names them."""
+    """The data disks (the boot disk is the container's own file system), named by their slots."""
     found: list[dict[str, Any]] = []
-    letters = {"scsi": iter("abcdefghijklmnop"), "virtio": iter("abcdefghijklmnop")}
     slots = [(match[1], int(match[2])) for match in map(DISK_KEY.fullmatch, config) if match]
     for kind, slot in sorted(slots):
         key = f"{kind}{slot}"
         volume, settings = options(str(config[key]))
         if settings.get("media") == "cdrom":
             continue
-        letter = next(letters[kind])
+        # by slot, so that nothing moves when a disk comes or goes while the machine runs
+        letter = "abcdefghijklmnopqrstuvwxyzABCDE"[slot]
         if key == boot_disk(config):
             continue
         name = settings.get("serial", f"drive-{key}")
         found.append({
             "file": f"/.lab/disks/{file_name(volume)}",
             "bytes": size_in_bytes(settings.get("size", "1G")),
-            "loop": loop_numbers(vmid)[len(found)],
+            "loop": loop_numbers(vmid)[slot if kind == "scsi" else SLOTS["scsi"] + slot],
             "device": f"/dev/{'sd' if kind == 'scsi' else 'vd'}{letter}",
             "id": f"scsi-0QEMU_QEMU_HARDDISK_{name}" if kind == "scsi" else f"virtio-{name}",
         })  # fmt: skip

@@ -19,7 +19,7 @@ LABEL = "mediaserver.lab"
 
 
 TEST_SECRETS = ROOT / ".lab" / "test-secrets"
-FIRST_LOOP, FIRST_TEST_LOOP, LAST_LOOP = 64, 20000, 40000
+FIRST_LOOP, FIRST_TEST_LOOP, LAST_LOOP = 64, 60000, 70000
 """Numbers of loop devices, which the whole Docker host shares: guests' from the first, tests' from the second."""
 DISK_MARK = "mediaserver-lab_"
 """Begins the name of every disk's file, so that nobody else's loop device is ever touched."""

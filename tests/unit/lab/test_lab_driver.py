@@ -81,12 +81,19 @@ def test_disks_have_the_names_of_virtual_disks() -> None:
     )
     assert [(disk["device"], disk["id"]) for disk in found] == [
         ("/dev/sdb", "scsi-0QEMU_QEMU_HARDDISK_database"),
-        ("/dev/sdc", "scsi-0QEMU_QEMU_HARDDISK_drive-scsi3"),
+        ("/dev/sdd", "scsi-0QEMU_QEMU_HARDDISK_drive-scsi3"),
         ("/dev/vda", "virtio-x"),
     ]
     assert [disk["bytes"] for disk in found] == [20 << 30, 512 << 20, 1 << 30]
     assert found[1]["file"] == "/.lab/disks/mediaserver-lab_local_101_vm-101-disk-2.raw"
     assert len({disk["loop"] for disk in found}) == 3
+
+
+def test_disks_stay_where_they_are_when_another_goes() -> None:
+    more = CONFIG | {"scsi2": "local-lvm:vm-101-disk-2,size=1G"}
+    both = {disk["id"]: disk for disk in driver.disks(101, more)}
+    alone = driver.disks(101, {key: value for key, value in more.items() if key != "scsi1"})
+    assert alone == [both["scsi-0QEMU_QEMU_HARDDISK_drive-scsi2"]]
 
 
 def test_the_boot_disk_is_the_containers_own() -> None:
