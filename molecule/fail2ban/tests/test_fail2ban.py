@@ -32,7 +32,7 @@ def test_own_settings_are_merged(host):
     assert host.check_output("fail2ban-client get mediaserver-scan bantime") == "172800"
 
 
-def test_runs_what_is_on_disk(host):
-    assert host.service("fail2ban").is_running
-    assert host.service("fail2ban").is_enabled
-    host.check_output("sha256sum --check --status /run/fail2ban.sha256")
+def test_runs_and_starts_at_boot(host):
+    for unit in ("fail2ban.service", "mediaserver-fail2ban-logs.path"):
+        assert host.service(unit).is_running
+        assert host.service(unit).is_enabled
