@@ -79,6 +79,13 @@ def test_no_database_no_start(standin: Any) -> None:
     assert "ECONNREFUSED 127.0.0.1:1" in server.refuses_to_start()
 
 
+def test_needs_a_writable_media_folder(standin: Any, tmp_path: Path) -> None:
+    server = make(standin, tmp_path)
+    (server.root / "data").rmdir()
+    (server.root / "data").symlink_to("/proc")  # not even root can write there
+    assert "Access to the path '/data' is denied" in server.refuses_to_start()
+
+
 def test_lost_marker_stops_the_next_start(fresh: Any) -> None:
     marker = fresh.root / "data/upload/.immich"
     assert marker.exists()
