@@ -119,6 +119,15 @@ def settled(asks: Callable[[], bool]) -> None:
         raise NotReady("Unable to restart Jellyfin: it still asks for a restart")
 
 
+def restart_step(jellyfin: Jellyfin, asks: Callable[[], bool], seconds: int) -> Step:
+    def restart() -> None:
+        if asks():  # asked again: what was just written may need it, or not
+            jellyfin.call("POST", "/System/Restart", "restart Jellyfin")
+            wait_for(lambda: settled(asks), seconds)
+
+    return Step("restart Jellyfin if it needs it", restart)
+
+
 def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     wanted = {section: params[section] for section in SECTIONS if params[section]}
@@ -140,15 +149,10 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     def asks() -> bool:
         return restart_needed(jellyfin, wanted.get("system", {}))
 
-    def restart() -> None:
-        if asks():  # asked again: what was just written may need it, or not
-            jellyfin.call("POST", "/System/Restart", "restart Jellyfin")
-            wait_for(lambda: settled(asks), max(params["wait"], 60))
-
     steps = [write(section) for section in changed]
     warnings: tuple[str, ...] = ()
     if params["restart"] == "if_needed" and (pending or changed):
-        steps.append(Step("restart Jellyfin if it needs it", restart))
+        steps.append(restart_step(jellyfin, asks, max(params["wait"], 60)))
     elif pending:
         warnings = ("Jellyfin must be restarted for its configuration to count",)
 
