@@ -16,6 +16,7 @@ from . import (
     capacity,
     catalog,
     compose,
+    exposure,
     files,
     firewall,
     guests,
@@ -44,6 +45,7 @@ ACCEPTABLE = {
     "gpu-optional-missing": "a service could use a GPU that its host has not",
     "no-backup": "a service's own data is in no backup",
     "pool-nearly-full": "quotas may fill a ZFS pool",
+    "storage-shared-with-edge": "the Internet's host writes where private hosts read",
 }
 
 
@@ -88,6 +90,7 @@ def assemble(site: Site) -> Tree:
     guests.check_storage(site)
     capacity.check(site)
     backup.check(site)
+    exposure.check_shares(site)
     plans = {host.name: host_plan(site, host) for host in site.managed()}
     found_routes = routes.build(site)
     forwards = routes.forwards(site)
@@ -143,6 +146,7 @@ def site_plan(site: Site, found_routes: list[Tree]) -> Tree:
 def host_plan(site: Site, host: Host) -> Tree:
     openings = ports.openings(site, host)
     ports.check(site, host, openings)
+    exposure.check(site, host, openings)
     compose.check_names(site, host)
     check_gpu(site, host)
     classes = guests.classes(site, host)

@@ -196,8 +196,19 @@ def storage_id(source: str) -> str:
 
 
 def virtiofs_of(site: Site, host: Host) -> Tree:
-    names = [name for name in classes(site, host) if (site.storage(name) or {})["as"] == "virtiofs"]
-    return {f"virtiofs{index}": {"mapping": name, "cache": "auto"} for index, name in enumerate(names)}
+    found = [mapping for mapping, _path in shares(site, host)]
+    return {f"virtiofs{index}": {"mapping": mapping, "cache": "auto"} for index, mapping in enumerate(found)}
+
+
+def shares(site: Site, host: Host) -> list[tuple[str, str]]:
+    """Directory mappings of a guest, each with its `pool/dataset/folder`."""
+    found = []
+    for name in classes(site, host):
+        body = site.storage(name) or {}
+        if body["as"] == "virtiofs":
+            below = f"/{host.name}" if body["per_host"] else ""
+            found.append((storage.share_of(name, body, host), f"{body['source']}{below}"))
+    return found
 
 
 def description(site: Site, host: Host) -> str:
@@ -225,7 +236,7 @@ def check_storage(site: Site) -> None:
                     f"node {node.name} has no pool {pool!r}",
                     suggest(pool, pools, "Add it to the node's pools"),
                 )
-            elif dataset and dataset not in pools[pool]["datasets"]:
+            elif dataset and dataset.split("/")[0] not in pools[pool]["datasets"]:
                 site.problems.add(
                     "unknown-dataset",
                     where,

@@ -51,10 +51,7 @@ def node_plan(site: Site, node: Host, firewall: Tree) -> Tree:
     body = node.node or {}
     hosts = [host for host in site.hosts.values() if host.guest is not None and host.guest["node"] == node.name]
     images = {(host.guest or {})["image"]: guests.image_of(host, node) for host in hosts}
-    dirs: dict[str, str] = {}
-    for host in hosts:
-        for entry in guests.virtiofs_of(site, host).values():
-            dirs[entry["mapping"]] = storage.node_path(node, str((site.storage(entry["mapping"]) or {})["source"]))
+    dirs = {name: storage.node_path(node, source) for host in hosts for name, source in guests.shares(site, host)}
     gpu = body["gpu"] if any((host.guest or {})["gpu"] for host in hosts) else None
     return {
         "name": body["name"],

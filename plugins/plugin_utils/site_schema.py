@@ -60,6 +60,7 @@ STORAGE = Table(
         "server": Text("NFS server; default the Proxmox node"),
         "options": Text("Mount options", default=""),
         "read_only": Flag("Mounted read-only"),
+        "per_host": Flag("virtiofs: each guest gets a folder of its own below source, named like the guest"),
     },
     "A storage class",
     required=("as", "mount"),

@@ -164,7 +164,7 @@ def mounts(site: Site, host: Host, classes: list[str]) -> list[Tree]:
             continue
         kind, source = body["as"], body["source"]
         if kind == "virtiofs":
-            source = name
+            source = share_of(name, body, host)
         elif kind == "disk" and host.guest is not None:
             source = f"{SERIAL}{name}"
         elif kind == "nfs":
@@ -182,6 +182,11 @@ def mounts(site: Site, host: Host, classes: list[str]) -> list[Tree]:
             }
         )
     return found
+
+
+def share_of(name: str, body: Tree, host: Host) -> str:
+    """Name of the directory mapping by which a guest gets a class."""
+    return f"{name}-{host.name}" if body["per_host"] else name
 
 
 def node_address(site: Site, host: Host) -> str:

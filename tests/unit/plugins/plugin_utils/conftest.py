@@ -157,7 +157,7 @@ SITE: dict[str, Any] = {
         "backups": {"source": "old/backups", "as": "virtiofs", "mount": "/mnt/backups"},
     },
     "site_router": {"public_address": "198.18.77.2"},
-    "site_accept": ["backup-without-off-site"],
+    "site_accept": ["backup-without-off-site", "storage-shared-with-edge"],
     "site_secrets": {"tunnel.account": True, "pve.api_token_secret": True},
 }
 
@@ -208,6 +208,7 @@ class Sample:
         self.hosts = copy.deepcopy(HOSTS)
         self.catalog = copy.deepcopy(CATALOG)
         self.own: dict[str, Any] = {}
+        self.groups: dict[str, list[str]] = {"front": ["extranet"], "back": ["intranet"]}
         self.written: dict[str, str] = {}
         self.files: dict[str, str] = {
             "films/templates/etc/films.conf": "plain\n",
@@ -224,7 +225,10 @@ class Sample:
             (self.folder / root).mkdir(exist_ok=True)
         for name, text in self.files.items():
             self.write(f"catalog/{name}", text)
-        hosts = {name: {"file": "hosts.yml", "groups": [], "vars": body} for name, body in self.hosts.items()}
+        hosts = {
+            name: {"file": "hosts.yml", "groups": self.groups.get(name, []), "vars": body}
+            for name, body in self.hosts.items()
+        }
         catalogs = [(self.folder / "catalog", False), (self.folder / "own", True)]
         return build.build(build.Inputs(values=self.site, hosts=hosts, catalogs=catalogs))
 

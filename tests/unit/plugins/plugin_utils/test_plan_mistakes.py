@@ -191,6 +191,8 @@ CASES = [
     Case("disk-over-dataset", both(host("pve", "node", "pools", "ssd", "datasets", "db", to="10G"), put("site_storage", "database", "source", to="ssd/db")), SITE, "site_storage.database.size", "does not fit", True),
     Case("services-over-host", films("memory", to="9G"), "hosts.yml", "back.guest.memory", "the containers on back", True),
     Case("repository-class", put("site_backup", to={"repositories": {"local": {"class": "backup"}}}), SITE, "site_backup.repositories.local.class", "Did you mean backups|no storage class", True),
+    Case("internet-on-private-host", both(service("films", "reach", to=["internet"]), drop("films", "route", where="catalog")), FILMS, "containers.films.ports.web", "on back, a private host", True),
+    Case("private-data-on-edge", put("site_services", "films", "hosts", to=["front"]), SITE, "site_services.films.hosts", "films keeps media on front, which the Internet reaches", True),
     Case("secret-missing", drop("site_secrets", "tunnel.account"), SITE, "site_secrets.tunnel.account", "only the owner has \\(from the provider\\)", True),
     Case("unknown-secret", put("site_secrets", "tunnel.acount", to=True), SITE, "site_secrets.tunnel.acount", "Did you mean tunnel.account", True),
 ]  # fmt: skip

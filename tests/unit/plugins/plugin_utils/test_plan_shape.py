@@ -217,6 +217,7 @@ def test_route_by_address_from_another_host(sample: Any) -> None:
 
 def test_route_by_name_on_the_proxys_own_host(sample: Any) -> None:
     sample.site["site_services"]["films"]["hosts"] = ["front"]
+    sample.groups = {}
     sample.hosts["front"]["guest"]["memory"] = "4G"
     sample.hosts["back"]["guest"]["memory"] = "9G"
     plan = planned(sample)
@@ -309,7 +310,17 @@ def test_settings_of_the_inventory_win(sample: Any) -> None:
 
 def test_accepted_warning_is_marked(sample: Any) -> None:
     warnings = {one["name"]: one["accepted"] for one in planned(sample)["warnings"]}
-    assert warnings == {"backup-without-off-site": True}
+    assert warnings == {"backup-without-off-site": True, "storage-shared-with-edge": True}
+
+
+def test_a_folder_per_host_is_shared_with_nobody(sample: Any) -> None:
+    for name in ("appdata", "backups"):
+        sample.site["site_storage"][name]["per_host"] = True
+    plan = planned(sample)
+    assert [one["name"] for one in plan["warnings"]] == ["backup-without-off-site"]
+    assert {"id": "appdata-front", "path": "/ssd/appdata/front"} in plan["nodes"]["pve"]["dir_mappings"]
+    mounts = {one["class"]: one for one in plan["hosts"]["front"]["mounts"]}
+    assert (mounts["appdata"]["source"], mounts["appdata"]["path"]) == ("appdata-front", "/mnt/appdata")
 
 
 def test_backup_on_the_disk_it_protects_is_warned_about(sample: Any) -> None:

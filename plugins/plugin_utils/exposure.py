@@ -1,0 +1,58 @@
+# Copyright (c) 2026 The homelab.mediaserver authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What must not stand where the Internet reaches, and what must not be opened where it should not."""
+
+from __future__ import annotations
+
+from . import guests
+from .model import Host, Site
+from .ports import Opening, place_of
+
+PRIVATE = ("media", "photos", "database")
+EDGE_GROUP, PRIVATE_GROUP = "extranet", "intranet"
+
+
+def check(site: Site, host: Host, found: list[Opening]) -> None:
+    """Hosts of the groups extranet and intranet keep to their purpose."""
+    if PRIVATE_GROUP in host.groups:
+        for opening in found:
+            if "internet" in opening.port.reach:
+                site.problems.add(
+                    "internet-on-private-host",
+                    place_of(opening),
+                    f"{opening.service.name} opens a port to the Internet on {host.name}, a private host (group "
+                    "intranet)",
+                    "Replace internet by edge in `reach`, or place the service on a host of the group extranet",
+                )
+    if EDGE_GROUP in host.groups:
+        for service in site.on(host.name):
+            for volume in service.volumes.values():
+                if volume.storage in PRIVATE:
+                    site.problems.add(
+                        "private-data-on-edge",
+                        service.where.at("hosts"),
+                        f"{service.name} keeps {volume.storage} on {host.name}, which the Internet reaches (group "
+                        "extranet)",
+                        "Place it on a host of the group intranet",
+                    )
+
+
+def check_shares(site: Site) -> None:
+    """A folder that the Internet's host may write is no safe place for others."""
+    edge = [host for host in site.managed() if EDGE_GROUP in host.groups and host.guest is not None]
+    others = [host for host in site.managed() if EDGE_GROUP not in host.groups and host.guest is not None]
+    for host in edge:
+        mine = {name for name, _source in guests.shares(site, host)}
+        for name in site.values["site_storage"]:
+            sharers = [
+                other.name for other in others if name in {share for share, _source in guests.shares(site, other)}
+            ]
+            if name in mine and sharers:
+                site.problems.warn(
+                    "storage-shared-with-edge",
+                    site.where("site_storage", name),
+                    f"{host.name}, which the Internet reaches, shares {name} with {', '.join(sharers)} and may "
+                    "write there; "
+                    "`per_host: true` gives each its own folder",
+                )
