@@ -15,8 +15,9 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import quote, urlencode, urlsplit
 
 from ansible.module_utils.urls import ConnectionError as AnsibleConnectionError
@@ -139,12 +140,12 @@ class Client:
             return transport(Request(method, url, sent, data, timeout or self.timeout, self.validate_certs))
         except TimeoutError:
             raise Failure(f"Unable to {to}: no answer within {timeout or self.timeout:g} s from {self.base}") from None
-        except (OSError, URLError, AnsibleConnectionError, SSLValidationError) as error:
+        except (OSError, HTTPException, ValueError, AnsibleConnectionError, SSLValidationError) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
                 raise Failure(f"Unable to {to}: no answer within {timeout or self.timeout:g} s") from None
             kind = NotReady if refused(error) else Failure
-            raise kind(f"Unable to {to}: {self.base}: {reason}") from error
+            raise kind(f"Unable to {to}: {self.base}: {reason or type(error).__name__}") from error
 
     def call(self, method: str, path: str, to: str, body: Any = None, **more: Any) -> Any:
         """Send and return the parsed JSON of a successful answer (None for an empty one); raise for all others."""

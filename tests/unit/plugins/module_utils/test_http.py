@@ -106,6 +106,25 @@ def test_nobody_listens():
         Client(f"http://127.0.0.1:{port}").call("GET", "/", "try")
 
 
+def test_server_that_speaks_no_http():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def babble() -> None:
+            connection = server.accept()[0]
+            connection.recv(1000)
+            connection.sendall(b"220 mail ready\r\n\r\n")
+            connection.close()
+
+        Thread(target=babble, daemon=True).start()
+        with pytest.raises(Failure, match=r"Unable to try: .*220 mail ready"):
+            Client(f"http://127.0.0.1:{server.getsockname()[1]}", timeout=5).call("GET", "/", "try")
+
+
+def test_address_that_is_none():
+    with pytest.raises(Failure, match="Unable to try"):
+        Client("127.0.0.1:81").call("GET", "/", "try")
+
+
 def test_unknown_name_is_a_mistake_and_not_an_absent_server():
     with pytest.raises(Failure) as caught:
         Client("http://nowhere.invalid").call("GET", "/", "try")
