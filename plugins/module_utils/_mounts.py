@@ -85,7 +85,11 @@ def clean(items: Iterable[Mapping[str, Any]]) -> list[Mount]:
         options = item.get("options") or ()
         if not path.startswith("/") or path == "/":
             raise Failure(f"Unable to mount {name}: {item['path']} is no absolute path below /")
-        if kind != "local" and not source:
+        if kind == "local":
+            source = "" if source and os.path.normpath(source) == path else source
+            if source and not source.startswith("/"):
+                raise Failure(f"Unable to mount {name}: the source of a local directory is a path, not {source}")
+        elif not source:
             raise Failure(f"Unable to mount {name}: kind {kind} needs a source")
         if kind == "disk":
             fstype = fstype or "ext4"

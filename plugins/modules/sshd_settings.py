@@ -29,6 +29,27 @@ options:
       several words (C(AllowUsers)); booleans become C(yes) and C(no).
     type: dict
     required: true
+  authorized_keys:
+    description:
+      - Keys that may log in as a user. They belong to this module because taking away the controller's own key locks it
+        out as well as any setting.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      user:
+        description: The user.
+        type: str
+        required: true
+      keys:
+        description: Public keys, one per element.
+        type: list
+        elements: str
+        required: true
+      exclusive:
+        description: Remove all other keys.
+        type: bool
+        default: false
   path:
     description: The drop-in.
     type: path
@@ -46,6 +67,8 @@ EXAMPLES = r"""
       PasswordAuthentication: false
       PermitRootLogin: prohibit-password
       AllowUsers: [ops]
+    authorized_keys:
+      - {user: ops, keys: ["ssh-ed25519 AAAA... me@home"], exclusive: true}
 """
 
 RETURN = r"""
@@ -60,6 +83,8 @@ steps:
   elements: str
 """
 
+import os
+import pwd
 import re
 import tempfile
 from collections.abc import Callable
@@ -79,8 +104,14 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile imp
 MAIN = "/etc/ssh/sshd_config"
 HEADER = "# Written by homelab.mediaserver (sshd_settings).\n"
 REPEATED = {"port", "listenaddress", "hostkey", "acceptenv"}
+KEYS = {
+    "user": {"type": "str", "required": True},
+    "keys": {"type": "list", "elements": "str", "required": True, "no_log": False},
+    "exclusive": {"type": "bool", "default": False},
+}
 SPEC = {
     "settings": {"type": "dict", "required": True},
+    "authorized_keys": {"type": "list", "elements": "dict", "default": [], "options": KEYS, "no_log": False},
     "path": {"type": "path", "default": "/etc/ssh/sshd_config.d/10-mediaserver.conf"},
     "revert_after": {"type": "int", "default": 60},
 }
@@ -120,14 +151,47 @@ def overridden(settings: dict[str, Any], effective: str) -> list[str]:
     return found
 
 
-def plan(settings: dict[str, Any], current: str | None, pending: bool, do: dict[str, Callable[..., Any]]) -> Plan:
+def keys_file(user: str) -> str:
+    """Where a user's keys lie. A user that a dry run has not made yet counts as an ordinary one."""
+    try:
+        home = pwd.getpwnam(user).pw_dir
+    except KeyError:
+        home = f"/home/{user}"
+    return f"{home}/.ssh/authorized_keys"
+
+
+def wanted_keys(current: str | None, keys: list[str], exclusive: bool) -> str:
+    """The file as it should be: the wanted keys, once each, after those of others where they may stay."""
+    stay = [] if exclusive else (current or "").splitlines()
+    listed = [key.strip() for key in keys if key.strip()]
+    if exclusive and not listed:
+        raise Failure("Unable to remove all keys of a user: nobody could log in as that user again")
+    return "".join(f"{line}\n" for line in dict.fromkeys([*stay, *listed]))
+
+
+def plan(
+    settings: dict[str, Any],
+    current: str | None,
+    keys: dict[str, tuple[str, str | None, str]],
+    pending: bool,
+    do: dict[str, Callable[..., Any]],
+) -> Plan:
+    """``keys``: user -> file, its text, its text as wanted."""
     text = render(settings)
-    steps: tuple[Step, ...] = ()
+    steps = [
+        Step(f"write the keys of {user}", lambda user=user, file=file, new=new: do["keys"](user, file, new))  # type: ignore[misc]
+        for user, (file, old, new) in keys.items()
+        if old != new
+    ]
     if current != text:
-        steps = (Step("write the settings of the SSH server", lambda: do["write"](text)),)
-    if steps or pending:
-        steps = (*steps, Step("let the SSH server read them", do["reload"]))
-    return Plan(before=current or "", after=text, steps=steps)
+        steps.append(Step("write the settings of the SSH server", lambda: do["write"](text)))
+    if current != text or pending:
+        steps.append(Step("let the SSH server read them", do["reload"]))
+    return Plan(
+        before={"settings": current or "", "keys": {user: old or "" for user, (_file, old, _new) in keys.items()}},
+        after={"settings": text, "keys": {user: new for user, (_file, _old, new) in keys.items()}},
+        steps=tuple(steps),
+    )
 
 
 def has_socket(execute: Run) -> bool:
@@ -169,7 +233,21 @@ def writes(execute: Run, path: str, settings: dict[str, Any], socket: bool) -> d
         for command in reload_commands(socket):
             checked(execute, command, "let the SSH server read its settings")
 
-    return {"write": write, "reload": reload}
+    return {"write": write, "reload": reload, "keys": write_keys}
+
+
+def write_keys(user: str, file: str, text: str) -> None:
+    """Owned by the user; sshd refuses keys that others could write."""
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError as error:
+        raise Failure(f"Unable to write the keys of {user}: there is no such user") from error
+    folder = Path(file).parent
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700)
+        os.chown(folder, entry.pw_uid, entry.pw_gid)
+    write_file(file, text, 0o600)
+    os.chown(file, entry.pw_uid, entry.pw_gid)
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
@@ -180,11 +258,18 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     path, seconds, settings = (module.params[name] for name in ("path", "revert_after", "settings"))
     pending = deadman.pending()
     socket = has_socket(execute)
-    planned = plan(settings, read_file(path), pending, writes(execute, path, settings, socket))
+    keys = {}
+    for item in module.params["authorized_keys"]:
+        file = keys_file(item["user"])
+        old = read_file(file)
+        keys[item["user"]] = (file, old, wanted_keys(old, item["keys"], item["exclusive"]))
+    planned = plan(settings, read_file(path), keys, pending, writes(execute, path, settings, socket))
     armed: list[str] = []
 
     def arm() -> None:
-        armed.append(deadman.arm(seconds, (path,), reload_commands(socket)))
+        armed.append(
+            deadman.arm(seconds, [path, *(file for file, _old, _new in keys.values())], reload_commands(socket))
+        )
 
     if planned.steps and (seconds or pending):
         first = Step(f"arm the revert ({seconds} s)", arm) if seconds else Step("disarm the revert", deadman.forget)

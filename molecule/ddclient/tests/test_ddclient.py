@@ -13,7 +13,10 @@ def test_each_name_was_sent_once_for_each_address(host):
     asked = host.file("/root/asked.log").content_string
     for name in ("example.org", "vpn.example.org"):
         for address in ("198.51.100.7", "198.51.100.9"):
-            assert asked.count(f"hostname={name}&myip={address} Basic ZXhhbXBsZS5vcmctaG9tZTptb2xlY3VsZS1ub3Qtc2VjcmV0") == 1
+            assert (
+                asked.count(f"hostname={name}&myip={address} Basic ZXhhbXBsZS5vcmctaG9tZTptb2xlY3VsZS1ub3Qtc2VjcmV0")
+                == 1
+            )
 
 
 def test_cache_says_good(host):

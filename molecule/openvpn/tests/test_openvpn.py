@@ -5,7 +5,11 @@ from __future__ import annotations
 
 
 def test_keys_are_roots_alone(host):
-    for path, mode in (("/etc/openvpn/pki", 0o700), ("/etc/openvpn/pki/private/ca.key", 0o600), ("/etc/openvpn/server/tls-crypt.key", 0o600)):
+    for path, mode in (
+        ("/etc/openvpn/pki", 0o700),
+        ("/etc/openvpn/pki/private/ca.key", 0o600),
+        ("/etc/openvpn/server/tls-crypt.key", 0o600),
+    ):
         assert (host.file(path).mode, host.file(path).user) == (mode, "root")
 
 
@@ -32,7 +36,11 @@ def test_server_runs_and_starts_at_boot(host):
 def test_clients_are_judged_before_they_take_this_hosts_address(host):
     rules = host.check_output("nft list table inet mediaserver_vpn")
     assert "hook forward priority filter - 5" in rules
-    assert rules.index("192.168.77.101 tcp dport 8096 accept") < rules.index("192.168.77.101 drop") < rules.index("192.168.77.0/24 accept")
+    assert (
+        rules.index("192.168.77.101 tcp dport 8096 accept")
+        < rules.index("192.168.77.101 drop")
+        < rules.index("192.168.77.0/24 accept")
+    )
 
 
 def test_forwarding_stays_after_a_boot(host):

@@ -77,8 +77,9 @@ def test_units(item, lines):
 
 
 def test_local_without_a_source_is_a_directory():
-    (mount,) = clean([{"path": "/srv/x", "kind": "local", "source": None}])
-    assert not mount.mounted
+    for source in (None, "", "/srv/x/"):
+        (mount,) = clean([{"path": "/srv/x", "kind": "local", "source": source}])
+        assert not mount.mounted
 
 
 def test_outer_before_inner():
@@ -92,6 +93,7 @@ def test_outer_before_inner():
         ({"path": "mnt", "kind": "local"}, "no absolute path"),
         ({"path": "/", "kind": "local"}, "no absolute path"),
         ({"path": "/mnt/x", "kind": "virtiofs"}, "needs a source"),
+        ({"path": "/mnt/x", "kind": "local", "source": "pool"}, "is a path, not pool"),
         ({"path": "/mnt/x", "kind": "disk", "source": "sdb"}, "below /dev"),
         ({"path": "/mnt/x", "kind": "disk", "source": "/dev/sdb", "fstype": "ntfs"}, "none of ext4, xfs"),
     ],

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,52 @@ def test_setting_that_another_file_decides_fails(run, path):
     result = run(fake)
     assert "another file decides that PasswordAuthentication is yes" in result["msg"]
     assert not any("try-reload" in line for line in fake.writes)
+
+
+class Entry:
+    def __init__(self, home):
+        self.pw_dir, self.pw_uid, self.pw_gid = str(home), os.getuid(), os.getgid()
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    (tmp_path / "home").mkdir()
+    users = {"ops": Entry(tmp_path / "home")}
+    monkeypatch.setattr(sshd_settings.pwd, "getpwnam", lambda user: users[user])
+    return tmp_path / "home"
+
+
+def test_keys_are_part_of_the_armed_change(run, path, home, tmp_path):
+    fake = Sshd(path)
+    run(fake)
+    (tmp_path / "revert/sshd/armed").unlink()
+    keys = {"user": "ops", "keys": ["ssh-ed25519 A me", "ssh-ed25519 A me", "ssh-ed25519 B you "]}
+    assert run(fake, check=True, authorized_keys=[keys])["changed"]
+    created = run(fake, authorized_keys=[keys])
+    assert created["steps"] == ["arm the revert (60 s)", "write the keys of ops"]
+    file = home / ".ssh/authorized_keys"
+    assert file.read_text() == "ssh-ed25519 A me\nssh-ed25519 B you\n"
+    assert file.stat().st_mode & 0o777 == 0o600 and file.parent.stat().st_mode & 0o777 == 0o700
+    assert f"rm -f {file}" in (tmp_path / "revert/sshd/revert").read_text()
+    (tmp_path / "revert/sshd/armed").unlink()
+    assert not run(fake, authorized_keys=[keys])["changed"]
+
+    file.write_text("# mine\nssh-ed25519 A me\n")
+    run(fake, authorized_keys=[keys])
+    assert file.read_text() == "# mine\nssh-ed25519 A me\nssh-ed25519 B you\n"
+    run(fake, authorized_keys=[{**keys, "keys": ["ssh-ed25519 B you"], "exclusive": True}])
+    assert file.read_text() == "ssh-ed25519 B you\n"
+
+
+def test_never_the_last_key(run, path, home):
+    keys = {"user": "ops", "keys": [" "], "exclusive": True}
+    assert "nobody could log in" in run(Sshd(path), authorized_keys=[keys])["msg"]
+
+
+def test_user_that_a_dry_run_has_not_made(run, path, home):
+    keys = {"user": "nobody-yet", "keys": ["ssh-ed25519 A"]}
+    assert run(Sshd(path), check=True, authorized_keys=[keys])["changed"]
+    assert "there is no such user" in run(Sshd(path), authorized_keys=[keys])["msg"]
 
 
 @pytest.mark.parametrize(("name", "value"), [("Port 22\nX", 1), ("Banner", ""), ("Banner", "a\nb"), ("Port", [])])
