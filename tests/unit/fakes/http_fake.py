@@ -14,6 +14,7 @@ from urllib.error import URLError
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _http
 from ansible_collections.homelab.mediaserver.plugins.module_utils._http import Request, Response
@@ -127,6 +128,8 @@ def run_module(
     fake.read_only = check
     fake.requests.clear()
     fake.writes.clear()
+    warnings: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _self, text, **_: warnings.append(text))
     output = io.StringIO()
     with (
         patch_module_args(
@@ -140,7 +143,7 @@ def run_module(
         pytest.raises(SystemExit),
     ):
         module.main()
-    return Result(json.loads(output.getvalue()))
+    return Result({**json.loads(output.getvalue()), "warnings": warnings})
 
 
 @contextlib.contextmanager
