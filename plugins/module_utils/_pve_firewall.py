@@ -87,7 +87,8 @@ def writes(current: list[Rule], wanted: list[Rule]) -> list[Write]:
 def name(rule: Rule) -> str:
     """A rule in one line."""
     parts = [rule["type"], rule.get("action", ""), rule.get("macro", ""), rule.get("proto", "")]
-    parts += [f"to port {rule['dport']}" if "dport" in rule else "", f"from {rule['source']}" if "source" in rule else ""]
+    parts.append(f"to port {rule['dport']}" if "dport" in rule else "")
+    parts.append(f"from {rule['source']}" if "source" in rule else "")
     parts += [f"({rule['comment']})" if "comment" in rule else ""]
     return " ".join(part for part in parts if part)
 

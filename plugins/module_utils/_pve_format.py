@@ -14,9 +14,10 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile imp
 UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 TRUE = ("1", "on", "yes", "true")
 FALSE = ("0", "off", "no", "false")
-NET_MODELS = frozenset(
-    ["e1000", "e1000-82540em", "e1000-82544gc", "e1000-82545em", "e1000e", "i82551", "i82557b", "i82559er", "ne2k_isa", "ne2k_pci", "pcnet", "rtl8139", "virtio", "vmxnet3"]
-)
+NET_MODELS = frozenset({
+    "e1000", "e1000-82540em", "e1000-82544gc", "e1000-82545em", "e1000e", "i82551", "i82557b", "i82559er", "ne2k_isa",
+    "ne2k_pci", "pcnet", "rtl8139", "virtio", "vmxnet3",
+})  # fmt: skip
 
 
 def parse(text: Any, default_key: str = "") -> dict[str, str]:

@@ -98,4 +98,5 @@ def _step(pve: Pve, method: str, kind: str, ident: str, **data: Any) -> Step:
 def read_back(pve: Pve, kind: str, ident: str, node: str) -> dict[str, Any]:
     mapping = find(pve, kind, ident, node)
     checks = [check for check in (mapping or {}).get("checks", []) if check.get("severity") == "error"]
-    return {"map": view(mapping).get("map", []), "problems": [str(check.get("message", "")).strip() for check in checks]}
+    problems = [str(check.get("message", "")).strip() for check in checks]
+    return {"map": view(mapping).get("map", []), "problems": problems}

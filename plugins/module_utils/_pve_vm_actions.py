@@ -48,6 +48,10 @@ def managed(desired: Desired) -> set[str]:
     return {*desired.values, *desired.properties, *desired.disks, *desired.gone, *slots}
 
 
+def sized(desired: Desired) -> set[str]:
+    return {slot for slot, disk in desired.disks.items() if disk.size is not None}
+
+
 def waits(current: Current, changes: Changes) -> list[str]:
     """Keys whose value will come into force at the next start only."""
     if not current.running:
@@ -128,12 +132,12 @@ def plan_new(params: dict[str, Any], desired: Desired, source: Current | None) -
             data["pool"] = params["pool"]
         actions = [Action(f"create VM {vmid} {params['name']}", "create", data)]
         actions += [_resize(vmid, slot, count) for slot, count in sorted(changes.resize_after.items())]
-        after = after_view({}, changes, keys)
+        after = after_view({}, changes, keys, sized(desired))
     else:
         changes = differences(vmid, desired, source.config)
         actions = [Action(f"clone VM {params['clone_from']} as VM {vmid} {params['name']}", "clone"),
                    Action(f"configure VM {vmid} as wanted", "converge")]  # fmt: skip
-        after = after_view(source.config, changes, keys)
+        after = after_view(source.config, changes, keys, sized(desired))
     if params.get("template"):
         actions.append(Action(f"make VM {vmid} a template", "template"))
     if start:
@@ -152,8 +156,8 @@ def plan_present(params: dict[str, Any], desired: Desired, current: Current) -> 
     if desired.secret and params.get("update_password") == "always":
         changes.values.update(desired.secret)
     keys = managed(desired)
-    before: dict[str, Any] = {"state": _power(current.running), **view(current.config, keys)}
-    after: dict[str, Any] = {**before, **after_view(current.config, changes, keys)}
+    before: dict[str, Any] = {"state": _power(current.running), **view(current.config, keys, sized(desired))}
+    after: dict[str, Any] = {**before, **after_view(current.config, changes, keys, sized(desired))}
     for key in changes.delete:
         after.pop(key, None)
     course = Course(before, after, [], changes.warnings, [], current.running)

@@ -129,6 +129,8 @@ def _disk(vmid: int, slot: str, disk: Disk, config: dict[str, str], changes: Cha
     if slot in SINGLE:
         return  # efidisk and tpmstate cannot be changed once they exist
     old = split(slot, config[slot])
+    if disk.volume and old.get("file") != disk.volume:
+        raise Failure(f"Unable to attach {disk.volume} as {slot} of VM {vmid}: {old.get('file')} is there")
     store = old.get("file", "").partition(":")[0]
     if disk.storage and store != disk.storage:
         changes.warnings.append(
@@ -183,8 +185,11 @@ def differences(vmid: int, desired: Desired, config: dict[str, str]) -> Changes:
     return changes
 
 
-def view(config: dict[str, str], keys: set[str]) -> dict[str, Any]:
-    """Those keys for a person: properties as dictionaries, no secrets, nothing that the system makes up."""
+def view(config: dict[str, str], keys: set[str], sized: set[str]) -> dict[str, Any]:
+    """Those keys for a person: properties as dictionaries, no secrets, nothing that the system makes up.
+
+    The size is shown of ``sized`` disks only: that of an image or an attached volume is known to the node alone.
+    """
     shown: dict[str, Any] = {}
     for key in sorted(keys & set(config)):
         if key == "cipassword":
@@ -192,6 +197,8 @@ def view(config: dict[str, str], keys: set[str]) -> dict[str, Any]:
         if IS_DISK.fullmatch(key):
             properties = canonical(key, split(key, config[key]))
             volume = properties.pop("file", "")
+            if key not in sized:
+                properties.pop("size", None)
             shown[key] = {"storage": volume.partition(":")[0], **properties}
         elif key.startswith("net") and key != "nameserver":
             shown[key] = canonical(key, {k: v for k, v in split(key, config[key]).items() if k != "macaddr"})
@@ -202,14 +209,14 @@ def view(config: dict[str, str], keys: set[str]) -> dict[str, Any]:
     return shown
 
 
-def after_view(before: dict[str, str], changes: Changes, keys: set[str]) -> dict[str, Any]:
+def after_view(before: dict[str, str], changes: Changes, keys: set[str], sized: set[str]) -> dict[str, Any]:
     """What :func:`view` will say once the changes are made."""
     config = {k: v for k, v in before.items() if k not in changes.delete}
     for key, text in changes.values.items():
         config[key] = text
         if IS_DISK.fullmatch(key):
             config[key] = _disk_after(key, text, before.get(key))
-    shown = view(config, keys)
+    shown = view(config, keys, sized)
     for slot, count in {**changes.resize, **changes.resize_after}.items():
         shown[slot]["size"] = fmt.show_size(count)
     return shown
@@ -225,10 +232,6 @@ def _disk_after(key: str, text: str, old: str | None) -> str:
     disk.pop("format", None)
     if wanted == "cloudinit":
         return join(key, {**disk, "media": "cdrom"})
-    if key == "efidisk0":
-        return join(key, {**disk, "size": "528K"})
-    if key == "tpmstate0":
-        return join(key, {**disk, "size": "4M"})
     if re.fullmatch(r"\d+(\.\d+)?", wanted) and wanted != "0":
         return join(key, {**disk, "size": fmt.show_size(fmt.size(wanted, bare=fmt.UNITS["G"]))})
     return join(key, disk)

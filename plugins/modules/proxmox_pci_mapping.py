@@ -108,7 +108,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         wanted = _pve_mapping.device_entry(node, params["path"], devices)
         refuse_other_device(params, current, wanted)
         if "iommugroup" not in wanted:
-            module.warn(f"{node} shows no IOMMU group for {params['path']}: VT-d or AMD-Vi is off, passthrough will fail")
+            text = "shows no IOMMU group: VT-d or AMD-Vi is off, passthrough will fail"
+            module.warn(f"PCI device {params['path']} of {node} {text}")
     plan = _pve_mapping.plan(pve, "pci", params, current, wanted)
     return _reconcile.run(module, plan, lambda: _pve_mapping.read_back(pve, "pci", ident, node))
 

@@ -41,7 +41,8 @@ def main() -> int:
     parser.add_argument("--auth-delay", type=float, default=3.0, help="seconds before a refused login is answered")
     parser.add_argument("--no-gpu", action="store_true", help="the node has no graphics device")
     args = parser.parse_args()
-    world = World(args.state, release=args.release, node=args.node, root=args.node_root, driver=driver_from(args.driver))
+    driver = driver_from(args.driver)
+    world = World(args.state, release=args.release, node=args.node, root=args.node_root, driver=driver)
     if args.no_gpu:
         world.data["pci"] = [device for device in world.data["pci"] if not device["class"].startswith("0x03")]
     world.save()
@@ -49,7 +50,8 @@ def main() -> int:
     service = Service(world, access.get("tokens", {}), access.get("passwords", {}), auth_delay=args.auth_delay)
     server = Server(service, (args.address, args.port), args.tls_cert, args.tls_key)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    print(f"fake_pve {args.release} (a stand-in for Proxmox VE) on {args.address}:{server.server_address[1]}", flush=True)
+    where = f"{args.address}:{server.server_address[1]}"
+    print(f"fake_pve {args.release} (a stand-in for Proxmox VE) on {where}", flush=True)
     server.serve_forever()
     return 0
 

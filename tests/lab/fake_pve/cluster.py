@@ -122,7 +122,7 @@ def list_tasks(call: Call, node: str) -> Any:
 def _task(call: Call, upid: str) -> dict[str, Any]:
     task = call.world.data["tasks"].get(upid)
     if task is None:
-        raise ApiError(500, f"no such task '{upid}'" if upid.startswith("UPID:") else f"unable to parse worker upid '{upid}'")
+        raise ApiError(500, f"no such task '{upid}'")
     return dict(task)
 
 

@@ -188,7 +188,8 @@ def update(world: World, vmid: int, vm: Vm, changes: dict[str, str], delete: lis
     current = merged(vm)
     for key in delete:
         if (is_disk(key) or key.startswith("unused")) and key in current and int(current.get("protection", 0)):
-            raise ApiError(500, f"can't remove {'drive' if is_disk(key) else 'unused disk'} '{key}' - protection mode enabled")
+            word = "drive" if is_disk(key) else "unused disk"
+            raise ApiError(500, f"can't remove {word} '{key}' - protection mode enabled")
     check_boot({**{k: v for k, v in current.items() if k not in delete}, **changes} if "boot" in changes else {})
     for key in revert:
         vm["pending"].pop(key, None)

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""The firewall's configuration at datacenter, node and VM: options, ordered rules, aliases, IP sets. Filters nothing."""
+"""The firewall's configuration at datacenter, node and VM: options, rules, aliases, IP sets. Filters nothing."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .errors import ApiError, invalid
+from .errors import ApiError, invalid, no_config
 from .routing import Call, route
 from .schema import NOT_DEFINED
 from .world import digest
 
-RULE_KEYS = {"type", "action", "source", "dest", "proto", "dport", "sport", "iface", "log", "comment", "enable", "macro",
-             "icmp-type"}  # fmt: skip
+RULE_KEYS = {"type", "action", "source", "dest", "proto", "dport", "sport", "iface", "log", "comment", "enable",
+             "macro", "icmp-type"}  # fmt: skip
 OPTION_KEYS = {
     "cluster": {"enable", "policy_in", "policy_out", "policy_forward", "log_ratelimit", "ebtables"},
     "node": {"enable", "log_level_in", "log_level_out", "nf_conntrack_max", "tcpflags", "nosmurfs", "ndp", "nftables",
@@ -25,7 +25,7 @@ LEVELS = ("/cluster/firewall", "/nodes/{node}/firewall", "/nodes/{node}/qemu/{vm
 def _scope(call: Call, path: dict[str, str]) -> tuple[str, dict[str, Any]]:
     if "vmid" in path:
         if path["vmid"] not in call.world.data["vms"]:
-            raise ApiError(500, f"Configuration file 'nodes/{path['node']}/qemu-server/{path['vmid']}.conf' does not exist")
+            raise no_config(path["node"], int(path["vmid"]))
         kind, key = "vm", f"vm/{path['vmid']}"
     elif "node" in path:
         kind, key = "node", f"node/{path['node']}"
@@ -115,7 +115,8 @@ def delete_rule(call: Call, pos: str, **path: str) -> Any:
 
 def get_aliases(call: Call, **path: str) -> Any:
     _kind, scope = _scope(call, path)
-    return [{"name": name, **alias, "digest": digest(scope["aliases"])} for name, alias in sorted(scope["aliases"].items())]
+    aliases = scope["aliases"]
+    return [{"name": name, **alias, "digest": digest(aliases)} for name, alias in sorted(aliases.items())]
 
 
 def add_alias(call: Call, **path: str) -> Any:

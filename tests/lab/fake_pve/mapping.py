@@ -132,8 +132,7 @@ def create_mapping(call: Call, kind: str) -> Any:
     params = call.require("id", "map")
     call.need("Mapping.Modify", f"/mapping/{kind}")
     if params["id"] in _all(call.world, kind):
-        raise ApiError(500, f"{kind} mapping '{params['id']}' already exists" if kind == "dir" else
-                       f"PCI mapping '{params['id']}' already exists")  # fmt: skip
+        raise ApiError(500, f"{'PCI' if kind == 'pci' else kind} mapping '{params['id']}' already exists")
     mapping = {"map": _checked_map(call)}
     if params.get("description"):
         mapping["description"] = params["description"]

@@ -70,7 +70,8 @@ def allocate(world: World, store: str, vmid: int, size: int, *, suffix: str = ""
             where = f"{config['path']}/images/{volid.partition(':')[2]}" if files else volid
             raise ApiError(500, f"disk image '{where}' already exists")
     else:
-        taken = {v.rsplit("/", 1)[-1].partition(".")[0].rpartition(":")[2] for v in volumes if v.startswith(f"{store}:")}
+        mine = [volid for volid in volumes if volid.startswith(f"{store}:")]
+        taken = {volid.rsplit("/", 1)[-1].partition(".")[0].rpartition(":")[2] for volid in mine}
         number = 0
         while f"vm-{vmid}-disk-{number}" in taken or f"base-{vmid}-disk-{number}" in taken:
             number += 1

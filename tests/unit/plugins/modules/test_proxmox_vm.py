@@ -72,3 +72,367 @@ def test_no_change_needs_three_calls_at_most(lab):
     lab.run(proxmox_vm, **arguments)
     lab.run(proxmox_vm, **arguments)
     assert len(lab.service.requests) <= 3, lab.service.requests
+
+
+SMALL = {
+    **VM, "name": "web", "cores": 1, "memory": "512M",
+    "disks": {"scsi0": {"storage": "local", "size": "1G"}},
+    "networks": {"net0": {"bridge": "vmbr0"}},
+}  # fmt: skip
+
+
+def small(lab, **more):
+    result = lab.run(proxmox_vm, **{**SMALL, **more})
+    assert not result.get("failed"), result
+    return result
+
+
+def change(lab, **more):
+    return lab.order(proxmox_vm, **VM, **more)
+
+
+def test_present_does_not_start_started_stopped_absent(lab):
+    lab.order(proxmox_vm, **SMALL)
+    assert lab.driver.running() == set()
+    change(lab, state="started")
+    assert change(lab, state="stopped")["steps"] == ["shut down VM 101"]
+    change(lab, state="started")
+    done = change(lab, state="absent")
+    assert done["steps"] == ["shut down VM 101", "destroy VM 101 and its disks"]
+    assert lab.world.data["vms"] == {}
+    assert lab.world.data["volumes"] == {}
+
+
+def test_a_vm_without_a_name_is_not_made_by_mistake(lab):
+    result = lab.run(proxmox_vm, **VM, state="started")
+    assert result["msg"] == "Unable to find VM 101: it does not exist (it is created when name is given)"
+
+
+def test_live_and_waiting_changes_of_a_running_vm(lab):
+    small(lab, state="started", agent=True)
+    done = change(lab, memory="1G", cores=2, tags=["b", "a"], description="new")
+    assert done["pending"] == ["cores", "memory"]
+    assert done["restart_required"]
+    assert lab.config(101)["tags"] == "a;b", "live"
+    assert lab.config(101)["memory"] == "512", "waits"
+    checked = lab.run(proxmox_vm, check=True, **VM, memory="1G")
+    assert not checked["changed"], "compares against what is pending"
+    assert checked["pending"] == ["cores", "memory"]
+    done = change(lab, memory="1G", restart="if_needed")
+    assert done["steps"] == ["restart VM 101 for cores, memory"]
+    assert done["pending"] == []
+    assert lab.config(101)["memory"] == "1024"
+
+
+def test_going_back_to_what_runs_needs_no_restart(lab):
+    small(lab, state="started")
+    change(lab, memory="1G")
+    done = change(lab, memory="512M", restart="if_needed")
+    assert done["steps"] == ["set memory of VM 101"]
+    assert done["pending"] == []
+
+
+def test_mac_addresses_are_kept(lab):
+    small(lab)
+    before = lab.config(101)["net0"]
+    change(lab, networks={"net0": {"bridge": "vmbr1", "vlan": 20, "firewall": True, "rate": 10}})
+    after = lab.config(101)["net0"]
+    assert after.split(",")[0] == before.split(",")[0]
+    assert after.endswith("bridge=vmbr1,firewall=1,rate=10,tag=20")
+
+
+def test_disk_grows_and_keeps_its_size_through_a_restart(lab):
+    small(lab, state="started")
+    done = change(lab, disks={"scsi0": {"size": "3G", "cache": "writeback"}}, restart="if_needed")
+    assert done["steps"][0] == "grow disk scsi0 of VM 101 to 3G", "before the pending value"
+    assert lab.config(101)["scsi0"] == "local:101/vm-101-disk-0.raw,cache=writeback,size=3G"
+
+
+def test_disk_never_shrinks(lab):
+    small(lab)
+    result = lab.run(proxmox_vm, **VM, disks={"scsi0": {"size": "512M"}})
+    assert result["msg"] == (
+        "Unable to shrink disk scsi0 of VM 101 from 1G to 512M: Proxmox VE only grows disks"
+    )
+
+
+def test_disk_detached_keeps_its_data_destroyed_does_not(lab):
+    small(lab)
+    change(lab, disks={"scsi1": {"storage": "local", "size": "2G", "backup": False}})
+    change(lab, disks={"scsi1": {"state": "absent"}})
+    volume = lab.config(101)["unused0"]
+    change(lab, disks={"scsi1": {"volume": volume}})
+    assert "unused0" not in lab.config(101)
+    done = change(lab, disks={"scsi1": {"state": "absent", "destroy": True}})
+    assert done["steps"] == ["remove scsi1 of VM 101 with its data"]
+    assert volume not in lab.world.data["volumes"]
+
+
+def test_disk_on_another_storage_is_told_not_moved(lab):
+    small(lab)
+    result = lab.run(proxmox_vm, **VM, disks={"scsi0": {"storage": "local-lvm"}})
+    assert not result["changed"]
+    assert "lies on local, not on local-lvm" in str(result["warnings"])
+
+
+def test_protection_guards_and_is_lifted_on_request(lab):
+    small(lab, protection=True)
+    result = lab.run(proxmox_vm, **VM, state="absent")
+    assert "protection mode enabled" in result["msg"]
+    change(lab, protection=False)
+    change(lab, state="absent")
+
+
+def test_properties_not_named_stay(lab):
+    small(lab)
+    with lab.world.changing():
+        lab.world.data["vms"]["101"]["conf"].update(
+            startup="order=1,down=5", agent="1,fstrim_cloned_disks=1", hostpci0="mapping=igpu,pcie=1,rombar=0"
+        )
+    assert not lab.run(proxmox_vm, **VM, agent=True, startup={"order": 1})["changed"]
+    assert not lab.run(proxmox_vm, **VM, pci={"hostpci0": {"mapping": "igpu", "pcie": "yes"}})["changed"]
+    change(lab, startup={"order": 2})
+    assert sorted(lab.config(101)["startup"].split(",")) == ["2", "down=5"]
+
+
+def test_removals_are_explicit(lab):
+    small(lab, description="x", tags=["a"], serial={"serial0": "socket"}, onboot=True)
+    change(lab, description="", tags=[], serial={"serial0": ""}, networks={"net0": {"state": "absent"}})
+    assert not {"description", "tags", "serial0", "net0"} & set(lab.config(101))
+
+
+def test_cloud_init_keys_are_compared_decoded(lab):
+    small(lab, cloud_init={"storage": "local", "user": "u", "ssh_keys": [harness.KEY], "password": "s3cret-planted"})
+    with lab.world.changing():
+        lab.world.data["vms"]["101"]["conf"]["sshkeys"] += "%0A"
+    arguments = {"storage": "local", "ssh_keys": [harness.KEY + "\n"], "password": "s3cret-planted"}
+    again = lab.run(proxmox_vm, **VM, cloud_init=arguments)
+    assert not again["changed"], "a trailing newline is no difference, a password is not compared"
+    assert "s3cret-planted" not in str(again)
+    forced = lab.run(proxmox_vm, **VM, cloud_init=arguments, update_password="always")
+    assert forced["changed"]
+    assert "s3cret-planted" not in str(forced)
+    result = lab.run(proxmox_vm, **VM, cloud_init={"ssh_keys": ["no key"]})
+    assert result["msg"] == "Unable to set sshkeys of VM 101: SSH public key validation error"
+
+
+def test_clone_of_a_template(lab):
+    small(lab, template=True)
+    copy = {"node": "pve", "vmid": 200, "name": "copy", "clone_from": 101, "memory": "1G", "state": "started",
+            "disks": {"scsi0": {"size": "2G"}}, "networks": {"net0": {"bridge": "vmbr0", "firewall": True}}}  # fmt: skip
+    lab.order(proxmox_vm, **copy)
+    assert lab.config(200)["net0"].split(",")[0] != lab.config(101)["net0"].split(",")[0]
+    assert "size=2G" in lab.config(200)["scsi0"]
+    result = lab.run(proxmox_vm, **VM, state="absent")
+    assert "still in use by linked cloned" in result["msg"]
+    assert "template" in lab.run(proxmox_vm, **VM, state="started")["msg"]
+
+
+def test_clone_of_nothing(lab):
+    result = lab.run(proxmox_vm, node="pve", vmid=200, name="copy", clone_from=999)
+    assert result["msg"] == "Unable to clone VM 999: it does not exist on pve"
+
+
+def test_pool_in_out_and_moved(lab):
+    lab.world.data["pools"] = {"a": [], "b": []}
+    small(lab, pool="a")
+    change(lab, pool="b")
+    assert lab.world.data["pools"] == {"a": [], "b": [101]}
+    change(lab, pool="")
+    lab.run(proxmox_vm, **VM, pool="")
+    assert len(lab.service.requests) <= 3
+
+
+@pytest.mark.parametrize("after", ["create VM", "grow disk", "start VM"])
+def test_killed_between_two_writes_converges(lab, after):
+    """The client dies at a step: what the next run makes is what an undisturbed one had made."""
+    arguments = full(lab)
+    steps = {"create VM": "/resize", "grow disk": "/status/start", "start VM": "/nothing"}
+
+    def fault(method, path):
+        if method != "GET" and path.endswith(steps[after]):
+            raise ConnectionAbortedError
+
+    lab.service.fault = fault
+    first = lab.run(proxmox_vm, **arguments)
+    assert bool(first.get("failed")) == (after != "start VM")
+    lab.wait_tasks()
+    lab.service.fault = None
+    lab.run(proxmox_vm, **arguments)
+    assert not lab.run(proxmox_vm, **arguments)["changed"]
+    assert "size=40G" in lab.config(101)["scsi0"]
+    assert lab.driver.running() == {101}
+
+
+def test_create_still_going_on_at_the_server_is_waited_for(lab, monkeypatch):
+    from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_vm
+
+    small(lab)
+    lab.world.data["vms"]["101"]["conf"]["lock"] = "create"
+    waits = []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        lab.world.data["vms"]["101"]["conf"].pop("lock", None)
+
+    monkeypatch.setattr(_pve_vm.time, "sleep", sleep)
+    assert not lab.run(proxmox_vm, **SMALL)["changed"]
+    assert waits
+
+
+def test_failed_start_is_a_failure_with_the_log(lab):
+    lab.driver.fail_start = "QEMU exited with code 1"
+    result = lab.run(proxmox_vm, **{**SMALL, "state": "started"})
+    assert result["msg"] == "Unable to start VM 101: start failed: QEMU exited with code 1"
+    assert result["failure"]["done"] == ["create VM 101 web"]
+    assert result["failure"]["log"][-1].startswith("TASK ERROR: start failed")
+
+
+def test_missing_image_is_a_failed_task(lab):
+    result = lab.run(
+        proxmox_vm, **{**SMALL, "disks": {"scsi0": {"storage": "local", "import_from": "local:import/no.qcow2"}}}
+    )
+    assert result["msg"] == (
+        "Unable to create VM 101 web: unable to create VM 101 - volume 'local:import/no.qcow2' does not exist"
+    )
+    assert lab.world.data["vms"] == {}
+
+
+def test_raw_passthrough_is_root_s_only(lab):
+    small(lab)
+    raw = {"hostpci0": {"address": "0000:00:02.0"}}
+    result = lab.run(proxmox_vm, **VM, pci=raw)
+    assert "only root can set 'hostpci0' config for non-mapped devices (Proxmox VE lets only root@pam" in result["msg"]
+    change(lab, pci=raw, **lab.as_root())
+    change(lab, pci={"hostpci0": {"mapping": "igpu"}})
+    assert lab.config(101)["hostpci0"] == "mapping=igpu"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"disks": {"scsi31": {"size": "1G"}}}, "Unable to use disks.scsi31: no such slot in Proxmox VE"),
+        ({"disks": {"scsi0": {"sise": "1G"}}}, "Unable to use disks.scsi0: unknown option sise"),
+        ({"disks": {"scsi0": {"size": "much"}}}, "Unable to understand the size 'much'"),
+        ({"disks": {"scsi5": {"storage": "local"}}}, "Unable to make disk scsi5: it does not exist and no size"),
+        ({"disks": {"scsi5": {"size": "1G"}}}, "Unable to make disk scsi5: it does not exist and no storage"),
+        ({"networks": {"net0": "vmbr0"}}, "Unable to use networks.net0: it must be a dictionary of"),
+        ({"networks": {"net0": {"firewall": "maybe"}}}, "Unable to understand 'maybe': it must be true or false"),
+        ({"memory": "lots"}, "Unable to understand the size 'lots'"),
+        ({"boot": ["scsi7"]}, "Unable to set boot of VM 101: invalid bootorder: device 'scsi7' does not exist"),
+        ({"networks": {"net1": {"model": "virtioo"}}}, "net1.model: value 'virtioo' does not have a value"),
+        ({"hookscript": "local:snippets/x.sh"}, "hookscript: script 'local:snippets/x.sh' does not exist"),
+    ],
+)
+def test_mistakes(lab, arguments, message):
+    small(lab)
+    result = lab.run(proxmox_vm, **VM, **arguments)
+    assert result.get("failed")
+    assert message in result["msg"]
+
+
+# what goes wrong between here and there
+
+
+def test_wrong_token(lab):
+    result = lab.run(proxmox_vm, **VM, api_token_secret="wrong")
+    assert result["msg"] == "Unable to read VM 101: invalid token value!"
+    assert result["failure"]["status"] == 401
+
+
+def test_wrong_password(lab):
+    result = lab.run(proxmox_vm, **{**VM, **lab.as_root(), "api_password": "nope-planted"})
+    assert "as root@pam: user or password is wrong" in result["msg"]
+    assert "nope-planted" not in str(result)
+
+
+def test_no_credentials(lab):
+    result = lab.run(proxmox_vm, **VM, api_token_id=None)
+    assert "give api_password, or api_token_id and api_token_secret" in result["msg"]
+
+
+def test_missing_right(lab):
+    small(lab)
+    lab.service.tokens[harness.TOKEN]["deny"] = ["Sys.Modify"]
+    result = lab.run(proxmox_vm, **VM, startup={"order": 1})
+    assert result["msg"] == "Unable to set startup of VM 101: Permission check failed (/, Sys.Modify)"
+    assert result["failure"]["status"] == 403
+
+
+def test_untrusted_certificate(lab):
+    result = lab.run(proxmox_vm, **VM, ca_path=None)
+    assert "is not trusted" in result["msg"]
+    assert not lab.run(proxmox_vm, **SMALL, ca_path=None, validate_certs=False).get("failed")
+
+
+def test_nothing_listens(lab):
+    result = lab.run(proxmox_vm, **VM, api_port=1)
+    assert "127.0.0.1:1 is not reached" in result["msg"]
+
+
+def test_time_out(lab):
+    import time
+
+    lab.service.fault = lambda method, path: time.sleep(1.5)
+    result = lab.run(proxmox_vm, **VM, api_timeout=1)
+    assert result["msg"].endswith("in time")
+
+
+def test_500_with_text_and_malformed_answers(lab):
+    from ansible_collections.homelab.mediaserver.tests.lab.fake_pve.errors import ApiError
+
+    lab.service.fault = lambda method, path: ApiError(500, "got timeout")
+    assert lab.run(proxmox_vm, **VM)["msg"] == "Unable to read VM 101: got timeout"
+    for body in (b"<html>", b"[]", b'{"nodata": 1}', b'{"data": {"a": 1}}'):
+        lab.service.fault = lambda method, path, body=body: body
+        result = lab.run(proxmox_vm, **VM)
+        assert result["msg"].startswith("Unable to read VM 101: the answer")
+
+
+def test_vanished_between_reading_and_writing(lab):
+    small(lab)
+
+    def fault(method, path):
+        if method == "PUT":
+            lab.world.data["vms"].clear()
+
+    lab.service.fault = fault
+    result = lab.run(proxmox_vm, **VM, memory="1G")
+    assert "nodes/pve/qemu-server/101.conf' does not exist" in result["msg"]
+
+
+def test_changed_by_somebody_else_in_between(lab):
+    small(lab)
+
+    def fault(method, path):
+        if method == "PUT":
+            lab.world.data["vms"]["101"]["conf"]["name"] = "other"
+
+    lab.service.fault = fault
+    result = lab.run(proxmox_vm, **VM, memory="1G")
+    assert result["msg"] == "Unable to set memory of VM 101: checksum mismatch (file change by other user?)"
+
+
+def test_unknown_node(lab):
+    result = lab.run(proxmox_vm, node="zzz", vmid=101)
+    assert "hostname lookup 'zzz' failed" in result["msg"]
+
+
+def test_task_warnings_are_accepted_and_returned(lab, monkeypatch):
+    from ansible_collections.homelab.mediaserver.tests.lab.fake_pve import qemu
+
+    start = qemu._start
+
+    def warned(world, vmid):
+        start(world, vmid)
+
+    monkeypatch.setitem(qemu.ACTIONS, "start", ("qmstart", warned))
+    original = lab.world.task
+
+    def task(kind, ident, user, work):
+        return original(kind, ident, user, lambda log: (log.append("WARN: iothread is only valid with…"), work(log)))
+
+    monkeypatch.setattr(lab.world, "task", task)
+    result = lab.run(proxmox_vm, **{**SMALL, "state": "started"})
+    assert not result.get("failed")
+    assert result["task_warnings"][0].startswith("WARN: iothread")
