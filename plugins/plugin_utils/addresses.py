@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 try:
@@ -21,8 +22,13 @@ def available() -> bool:
 
 def network(text: object) -> Any:
     """An IPNetwork, or None when the text is none."""
+    return _network(str(text))
+
+
+@lru_cache(maxsize=4096)
+def _network(text: str) -> Any:
     try:
-        return netaddr.IPNetwork(str(text))
+        return netaddr.IPNetwork(text)
     except (netaddr.AddrFormatError, ValueError):
         return None
 

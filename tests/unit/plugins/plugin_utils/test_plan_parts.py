@@ -1,0 +1,168 @@
+"""Small parts of the plan, by tables; and other kinds of houses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.homelab.mediaserver.plugins.plugin_utils import (
+    addresses,
+    compose,
+    files,
+    firewall,
+    schema,
+    sizes,
+)
+from ansible_collections.homelab.mediaserver.plugins.plugin_utils.problems import Problems, Where, suggest
+from ansible_collections.homelab.mediaserver.plugins.plugin_utils.sources import Sources
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("1K", 1024),
+        ("10G", 10 * 1024**3),
+        ("1.5g", 1536 * 1024**2),
+        ("2GiB", 2 * 1024**3),
+        ("10", None),
+        ("G", None),
+        (None, None),
+    ],
+)
+def test_size(text: Any, count: int | None) -> None:
+    assert sizes.parse(text) == count
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(1024**3, "1G"), (1536 * 1024**2, "1.5G"), (512, "512 bytes"), (-(2**30), "-1G")]
+)
+def test_size_shown(count: int, text: str) -> None:
+    assert sizes.show(count) == text
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "inside"),
+    [
+        ("any", "10.0.0.1", True),
+        ("192.168.1.0/24", "192.168.1.7", True),
+        ("192.168.1.0/24", "192.168.2.7", False),
+        ("fd00::/64", "fd00::7", True),
+        ("0.0.0.0/0", "fd00::7", False),
+        ("nonsense", "10.0.0.1", False),
+    ],
+)
+def test_contains(outer: str, inner: str, inside: bool) -> None:
+    assert addresses.contains(outer, inner) is inside
+
+
+def test_narrower_rules_are_left_out() -> None:
+    wide, narrow = firewall.rule("192.168.1.0/24", 80, "tcp", "a"), firewall.rule("192.168.1.9/32", 80, "tcp", "b")
+    other = firewall.rule("192.168.1.9/32", 80, "udp", "c")
+    assert firewall.unique([narrow, wide, other]) == [wide, other]
+    closed = firewall.rule("192.168.1.9/32", 80, "tcp", "b", "s", "/marker")
+    assert firewall.unique([wide, closed]) == [wide, closed], "a rule that waits for its marker is another rule"
+
+
+@pytest.mark.parametrize(
+    ("path", "unit"),
+    [
+        ("/mnt/media", "mnt-media"),
+        ("/mnt/my-data", r"mnt-my\x2ddata"),
+        ("/srv/.x", r"srv-.x"),
+        ("/", "-"),
+        ("/a b", r"a\x20b"),
+    ],
+)
+def test_mount_unit_name(path: str, unit: str) -> None:
+    assert files.escape_path(path) == unit
+
+
+def test_dollars_are_meant_literally() -> None:
+    assert compose.escape({"a": ["x$y", 1], "b": "${C}"}) == {"a": ["x$$y", 1], "b": "$${C}"}
+
+
+def test_privileged_container_keeps_its_privileges() -> None:
+    merged = compose.merge_options({"security_opt": ["no-new-privileges:true"]}, {"privileged": True})
+    assert merged == {"security_opt": [], "privileged": True}
+
+
+def test_suggestion() -> None:
+    assert suggest("jelyfin", ["jellyfin", "immich"]) == "Did you mean jellyfin"
+    assert suggest("x", ["a", "b"]) == "Use a or b"
+    assert suggest("x", []) == "Remove it"
+
+
+def test_schema_fills_in_defaults_that_are_not_shared() -> None:
+    table = schema.Table({"names": schema.Items(schema.Text()), "map": schema.Named(schema.Text())})
+    one, two = (table.clean({}, Where("f"), Problems()) for _ in range(2))
+    one["names"].append("x")
+    one["map"]["x"] = "y"
+    assert two == {"names": [], "map": {}}
+
+
+def test_sources_name_the_file(tmp_path: Path) -> None:
+    (tmp_path / "group_vars/all").mkdir(parents=True)
+    (tmp_path / "host_vars/back").mkdir(parents=True)
+    (tmp_path / "group_vars/all/more.yml").write_text("site_name: x\n", encoding="utf-8")
+    (tmp_path / "host_vars/back/guest.yml").write_text("guest: {}\n", encoding="utf-8")
+    sources = Sources(tmp_path)
+    assert sources.of_variable("site_name") == "group_vars/all/more.yml"
+    assert sources.of_variable("site_domain") == "group_vars/all/site.yml"
+    assert sources.of_host("back") == "host_vars/back/guest.yml"
+    assert sources.of_host("front") == "hosts.yml"
+
+
+def without_late(value: Any) -> Any:
+    if isinstance(value, dict):
+        return "late" if set(value) == {"$late"} else {key: without_late(item) for key, item in value.items()}
+    return [without_late(item) for item in value] if isinstance(value, list) else value
+
+
+def test_compose_files_are_what_compose_takes(sample: Any) -> None:
+    jsonschema, check_jsonschema = pytest.importorskip("jsonschema"), pytest.importorskip("check_jsonschema")
+    folder = Path(check_jsonschema.__file__).parent / "builtin_schemas/vendor"
+    specification = json.loads((folder / "compose-spec.json").read_text(encoding="utf-8"))
+    checked = 0
+    for host in sample.plan().plan["hosts"].values():
+        for one in host["files"]:
+            if one["path"].endswith("compose.yaml"):
+                jsonschema.validate(without_late(one["yaml"]), specification)
+                checked += 1
+    assert checked == 8
+
+
+def test_a_house_of_one_machine_without_proxmox(sample: Any) -> None:
+    sample.hosts = {"box": {"ansible_host": "192.168.1.10", "memory": "16G", "gpu": True}}
+    for name in sample.site["site_services"]:
+        sample.site["site_services"][name] = {"hosts": ["box"]}
+    for name in sample.site["site_storage"]:
+        sample.site["site_storage"][name] = {"as": "local", "mount": f"/srv/{name}"}
+    sample.site["site_accept"] += ["backup-on-protected-disk"]
+    del sample.site["site_secrets"]["pve.api_token_secret"]
+    result = sample.plan()
+    assert [problem.text() for problem in result.problems.found] == []
+    plan = result.plan
+    assert (plan["guests"], plan["nodes"]) == ([], {})
+    assert {one["kind"] for one in plan["hosts"]["box"]["mounts"]} == {"local"}
+    assert plan["hosts"]["box"]["late"] == ["render_gid", "gpu_devices"]
+    assert [route["upstream"]["address"] for route in plan["routes"]] == ["films", "photos-server"]
+    unit = next(one for one in plan["hosts"]["box"]["files"] if one["path"].endswith("mediaserver-films.service"))
+    assert "BindsTo" not in unit["content"]
+    rules = plan["hosts"]["box"]["firewall"]["containers"]
+    assert not [rule for rule in rules if rule["from"] == "192.168.1.10/32"]
+
+
+def test_no_zone_but_the_declared_ones_reaches_anything(sample: Any) -> None:
+    """Every open port of the plan is declared: nothing opens by accident of derivation."""
+    plan = sample.plan().plan
+    declared = {(flow["host"], flow["port"]) for flow in plan["flows"]}
+    for name, host in plan["hosts"].items():
+        for rule in [*host["firewall"]["host"], *host["firewall"]["containers"]]:
+            if rule["from"] == "172.20.0.0/24":  # Prometheus' own containers on this host
+                assert (name, rule["port"]) == ("back", 9100)
+                continue
+            assert (name, rule["port"]) in declared
+            if rule["from"] == "any":
+                assert rule["port"] in (443, 1194)
