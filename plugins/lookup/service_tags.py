@@ -13,6 +13,7 @@ short_description: Names of all services, as tags
 description:
   - Lists the services of the collection's catalog and of C(catalog/) beside every inventory of the command line.
   - Tags are read before any host and any inventory variable exists, so this reads folders only.
+  - Use it with C(lookup()), which gives the list as it is; Ansible does not split a text with commas into tags here.
 options:
   _terms:
     description: Further tags to add.
@@ -22,14 +23,14 @@ EXAMPLES = r"""
 - name: Deploy the services
   ansible.builtin.import_role:
     name: homelab.mediaserver.services
-  tags: "{{ lookup('homelab.mediaserver.service_tags', 'services', wantlist=true) }}"
+  tags: [services, "{{ lookup('homelab.mediaserver.service_tags') }}"]
 """
 
 RETURN = r"""
 _raw:
-  description: Tags.
+  description: One element, the list of tags.
   type: list
-  elements: str
+  elements: list
 """
 
 from functools import lru_cache
@@ -63,5 +64,5 @@ def names(sources: tuple[str, ...]) -> tuple[str, ...]:
 class LookupModule(LookupBase):
     """Lookup of the collection homelab.mediaserver."""
 
-    def run(self, terms: Any, variables: Any = None, **kwargs: Any) -> list[str]:
-        return [*(str(term) for term in terms), *names(inventories())]
+    def run(self, terms: Any, variables: Any = None, **kwargs: Any) -> list[list[str]]:
+        return [[*(str(term) for term in terms), *names(inventories())]]

@@ -22,7 +22,6 @@ CONCERNS: dict[str, str] = {
     "system": "services that systemd runs",
     "applications": "what an application's own API sets up",
     "backup": "backup jobs",
-    "monitoring": "scrape targets, alerts, dashboards",
     "verify": "probes",
 }
 SPECIAL = ("all", "always", "never", "tagged", "untagged")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.homelab.mediaserver.plugins.plugin_utils import catalog, tags
 
 ROOT = Path(__file__).resolve().parents[4]
 PLAY = """
@@ -89,6 +91,22 @@ def test_tags_are_known_or_refused(inventory: Path) -> None:
     code, output, _found = run(inventory, "--tags", "jelyfin")
     assert code != 0
     assert "--tags jelyfin: matches no service and no concern. Did you mean jellyfin" in output
+
+
+def test_concerns_are_the_tags_of_the_playbook(inventory: Path) -> None:
+    """A concern that no task carries would be a tag that does nothing; a tag that is no concern would be refused."""
+    command = [
+        str(Path(sys.executable).parent / "ansible-playbook"),
+        "-i",
+        str(inventory),
+        str(ROOT / "playbooks/site.yml"),
+    ]
+    done = subprocess.run([*command, "--list-tags"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    listed = {tag for found in re.findall(r"TASK TAGS: \[(.*?)\]", done.stdout) for tag in found.split(", ") if tag}
+    services = set(catalog.names([ROOT / "roles/services/catalog"]))
+    assert listed - services - set(tags.SPECIAL) == set(tags.CONCERNS) - {"plan"}
+    assert services <= listed
 
 
 def test_what_only_the_owner_has_may_be_missing_for_a_look(inventory: Path) -> None:
