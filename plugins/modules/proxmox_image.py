@@ -127,8 +127,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         to = f"delete {volid}"
         path = f"{storage}/content/{quote(volid, safe='')}"
         steps.append(_reconcile.Step(to, functools.partial(pve.task, "delete", path, to)))
-    states = [{"volid": volid, "state": "present" if there else "absent"} for there in (present, wanted)]
-    return _reconcile.run(module, _reconcile.Plan(*states, tuple(steps), (), {"volid": volid}))
+    before, after = ({"volid": volid, "state": "present" if there else "absent"} for there in (present, wanted))
+    return _reconcile.run(module, _reconcile.Plan(before, after, tuple(steps), (), {"volid": volid}))
 
 
 def main() -> None:

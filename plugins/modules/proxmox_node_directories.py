@@ -68,7 +68,6 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
 
 ARGUMENTS: dict[str, Any] = {

@@ -82,7 +82,6 @@ version:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve import CONNECTION, Pve
 
@@ -150,7 +149,7 @@ def device_problems(node: str, wanted: list[str], rows: list[dict[str, Any]]) ->
     for path in wanted:
         if path not in have:
             known = ", ".join(sorted(have)) or "none"
-            problems.append(f"node {node} has no PCI device {path} (it has {known}): is it switched on in the firmware?")
+            problems.append(f"node {node} has no PCI device {path} (it has {known}): is it on in the firmware?")
         elif int(have[path].get("iommugroup", -1)) < 0:
             problems.append(
                 f"PCI device {path} of node {node} has no IOMMU group: switch on VT-d (Intel) or AMD-Vi in the firmware"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .errors import ApiError, TaskError
+from .errors import ApiError, TaskError, invalid
 from .routing import Call, route
 from .schema import parse
 from .world import World, digest
@@ -122,8 +122,7 @@ def _checked_map(call: Call) -> list[str]:
         entry = parse(text)
         missing = [name for name in ("node", "path") if name not in entry]
         if missing:
-            raise ApiError(400, "Parameter verification failed.",
-                           {f"map/{number}": f"{missing[0]}: property is missing and it is not optional\n"})  # fmt: skip
+            raise invalid({f"map/{number}": f"{missing[0]}: property is missing and it is not optional\n"})
     return maps
 
 

@@ -176,7 +176,8 @@ def _hotplug(world: World, vmid: int, vm: conf.Vm) -> None:
 
 def _shares(world: World, config: dict[str, Any]) -> dict[str, str]:
     """Tag -> directory on the node, as the start checks it."""
-    tags = [parse_key(key, str(value))["dirid"] for key, value in sorted(config.items()) if prefix_of(key) == "virtiofs"]
+    keys = sorted(key for key in config if prefix_of(key) == "virtiofs")
+    tags = [parse_key(key, str(config[key]))["dirid"] for key in keys]
     return {tag: mapping.resolve(world, "dir", tag)["path"] for tag in tags}
 
 

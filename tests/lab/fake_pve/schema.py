@@ -9,7 +9,10 @@ from typing import Any
 from .errors import ApiError, invalid
 
 NOT_DEFINED = "property is not defined in schema and the schema does not allow additional properties"
-NET_MODELS = ["e1000", "e1000-82540em", "e1000-82544gc", "e1000-82545em", "e1000e", "i82551", "i82557b", "i82559er", "ne2k_isa", "ne2k_pci", "pcnet", "rtl8139", "virtio", "vmxnet3"]
+NET_MODELS = [
+    "e1000", "e1000-82540em", "e1000-82544gc", "e1000-82545em", "e1000e", "i82551", "i82557b", "i82559er", "ne2k_isa",
+    "ne2k_pci", "pcnet", "rtl8139", "virtio", "vmxnet3",
+]  # fmt: skip
 
 Kind = str | tuple[str, ...]  # "str", "int", "num", "bool" or the allowed values
 Format = dict[str, Kind]
@@ -60,7 +63,8 @@ FORMATS: dict[str, tuple[str, Format]] = {
     "watchdog": ("model", {"model": ("i6300esb", "ib700"), "action": "str"}),
     "rng": ("source", {"source": ("/dev/urandom", "/dev/random", "/dev/hwrng"), "max_bytes": "int", "period": "int"}),
     "audio": ("device", {"device": "str", "driver": "str"}),
-    "smbios1": ("", dict.fromkeys(("base64", "family", "manufacturer", "product", "serial", "sku", "uuid", "version"), "str")),
+    "smbios1": ("", {"base64": "bool", **dict.fromkeys(
+        ("family", "manufacturer", "product", "serial", "sku", "uuid", "version"), "str")}),
     "ivshmem": ("", {"size": "int", "name": "str"}),
     "spice_enhancements": ("", {"foldersharing": "bool", "videostreaming": "str"}),
 }  # fmt: skip
@@ -87,7 +91,7 @@ DISK_PREFIXES = ("scsi", "virtio", "sata", "ide", "efidisk", "tpmstate")
 
 
 def prefix_of(key: str) -> str | None:
-    """The name of the format of ``key``: ``scsi`` for ``scsi3``, ``cpu`` for ``cpu``; None: a plain value or unknown."""
+    """The name of the format of ``key``: ``scsi`` for ``scsi3``, ``cpu`` for ``cpu``; None for a plain value."""
     if key in FORMATS and key not in COUNTS:
         return key
     match = re.fullmatch(r"([a-z]+)(\d{1,3})", key)
@@ -159,7 +163,8 @@ def _check_format(key: str, value: str) -> str | None:
 
 def check(params: dict[str, Any], release: str, creating: bool) -> None:
     """Refuse parameters that the API's schema does not know (400), all at once."""
-    scalars = {**SCALARS, **(CREATE_ONLY if creating else UPDATE_ONLY), **({} if release.startswith("8") else SCALARS_9)}
+    newer = {} if release.startswith("8") else SCALARS_9
+    scalars = {**SCALARS, **(CREATE_ONLY if creating else UPDATE_ONLY), **newer}
     errors: dict[str, str] = {}
     for key, raw in params.items():
         value = str(raw)

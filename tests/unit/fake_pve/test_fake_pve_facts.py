@@ -6,10 +6,9 @@ from __future__ import annotations
 from urllib.parse import quote, quote_plus
 
 import pytest
+from ansible_collections.homelab.mediaserver.tests.unit.fake_pve import harness
 from proxmoxer import ProxmoxAPI
 from proxmoxer.core import ResourceException
-
-from ansible_collections.homelab.mediaserver.tests.unit.fake_pve import harness
 
 NOT_DEFINED = "property is not defined in schema and the schema does not allow additional properties"
 
@@ -28,7 +27,8 @@ def lab(request, tmp_path, cert):
 @pytest.fixture
 def root(lab):
     """root@pam by password."""
-    return ProxmoxAPI("127.0.0.1", port=lab.port, user="root@pam", password=harness.ROOT_PASSWORD, verify_ssl=str(lab.cert[0]))
+    return ProxmoxAPI("127.0.0.1", port=lab.port, user="root@pam", password=harness.ROOT_PASSWORD,
+                      verify_ssl=str(lab.cert[0]))  # fmt: skip
 
 
 @pytest.fixture
@@ -231,7 +231,7 @@ def test_template_and_linked_clone(lab, root, vm):
 def test_what_only_root_may(vm, token, key, value, text):
     own = token.nodes("pve").qemu(500)
     refused(lambda: own.config.put(**{key: value}), 500, text)
-    own.config.put(**{"usb1": "spice", "hostpci0": "mapping=igpu", "virtiofs0": "dirid=foo"})
+    own.config.put(usb1="spice", hostpci0="mapping=igpu", virtiofs0="dirid=foo")
     refused(lambda: own.config.put(skiplock=1), 400, skiplock="Only root may use this option.")
     line = "581" if token.version.get()["release"] == "8.4" else "651"
     path = f"Only root can pass arbitrary filesystem paths. at /usr/share/perl5/PVE/Storage.pm line {line}."

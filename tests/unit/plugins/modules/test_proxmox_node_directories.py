@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ansible_collections.homelab.mediaserver.plugins.modules.proxmox_node_directories import dataset_of, problems
 
 POOLS = {

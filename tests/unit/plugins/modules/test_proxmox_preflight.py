@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ansible_collections.homelab.mediaserver.plugins.modules import proxmox_preflight
 from ansible_collections.homelab.mediaserver.tests.unit.fake_pve import harness
 

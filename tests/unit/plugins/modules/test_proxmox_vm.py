@@ -219,7 +219,8 @@ def test_cloud_init_keys_are_compared_decoded(lab):
 def test_clone_of_a_template(lab):
     small(lab, template=True)
     copy = {"node": "pve", "vmid": 200, "name": "copy", "clone_from": 101, "memory": "1G", "state": "started",
-            "disks": {"scsi0": {"size": "2G"}}, "networks": {"net0": {"bridge": "vmbr0", "firewall": True}}}  # fmt: skip
+            "disks": {"scsi0": {"size": "2G"}},
+            "networks": {"net0": {"bridge": "vmbr0", "firewall": True}}}  # fmt: skip
     lab.order(proxmox_vm, **copy)
     assert lab.config(200)["net0"].split(",")[0] != lab.config(101)["net0"].split(",")[0]
     assert "size=2G" in lab.config(200)["scsi0"]

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""Tables for the pure parts of proxmox_vm."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_format as fmt
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_vm_actions import plan
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_vm_desired import (
+    canonical,
+    desired_from,
+    join,
+    split,
+)
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_vm_plan import (
+    current_from,
+    differences,
+    is_live,
+)
+from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
+
+DISK = "local-lvm:vm-101-disk-0,discard=on,iothread=1,size=40G,ssd=1"
+
+
+@pytest.mark.parametrize(
+    ("text", "bare", "count"),
+    [("40G", 1, 40 * 2**30), ("0.5T", 1, 2**39), ("512 MiB", 1, 2**29), ("1g", 1, 2**30), (10240, 2**20, 10 * 2**30),
+     ("528K", 1, 528 * 1024), ("20", 2**30, 20 * 2**30)],
+)  # fmt: skip
+def test_size(text, bare, count):
+    assert fmt.size(text, bare=bare) == count
+
+
+@pytest.mark.parametrize("text", ["", "lots", "-1G", "1P", "1 2G", None])
+def test_size_refuses(text):
+    with pytest.raises(Failure, match="Unable to understand the size"):
+        fmt.size(text)
+
+
+@pytest.mark.parametrize("count", [1, 1024, 528 * 1024, 2**30, 40 * 2**30, 3 * 2**40, 2**30 + 1])
+def test_shown_size_reads_back(count):
+    assert fmt.size(fmt.show_size(count)) == count
+
+
+@pytest.mark.parametrize(
+    ("key", "one", "other"),
+    [
+        ("scsi0", DISK, "local-lvm:vm-101-disk-0,ssd=on,size=40G,iothread=true,discard=on,backup=1"),
+        ("net0", "virtio=bc:24:11:00:00:01,bridge=vmbr0", "virtio=BC:24:11:00:00:01,bridge=vmbr0,firewall=0"),
+        ("net0", "virtio=BC:24:11:00:00:01,bridge=vmbr0", "model=virtio,macaddr=BC:24:11:00:00:01,bridge=vmbr0"),
+        ("hostpci0", "mapping=igpu,pcie=1,rombar=1", "mapping=igpu,pcie=yes"),
+        ("hostpci0", "0000:00:02.0,pcie=1", "host=0000:00:02.0,pcie=1"),
+        ("virtiofs0", "media", "dirid=media,cache=auto,expose-acl=0"),
+        ("agent", "1", "enabled=1"),
+        ("startup", "2,up=10", "order=2,up=10"),
+        ("memory", "2048", "current=2048"),
+        ("cpu", "host", "cputype=host"),
+    ],
+)
+def test_one_canonical_form(key, one, other):
+    assert canonical(key, split(key, one)) == canonical(key, split(key, other))
+    once = canonical(key, split(key, one))
+    assert canonical(key, split(key, join(key, once))) == once, "idempotent"
+
+
+CONFIG = {"name": "web", "scsi0": DISK, "net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0,firewall=1", "cores": "2",
+          "memory": "2048", "tags": "b;a", "ide2": "local-lvm:vm-101-cloudinit,media=cdrom",
+          "ipconfig0": "gw=10.0.0.1,ip=10.0.0.5/24", "nameserver": "1.1.1.1 9.9.9.9"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("params", "values", "delete"),
+    [
+        ({"cores": 2, "memory": "2G", "tags": ["a", "b"]}, {}, []),
+        ({"memory": 2048}, {}, []),
+        ({"memory": "4G"}, {"memory": "4096"}, []),
+        ({"networks": {"net0": {"bridge": "vmbr0"}}}, {}, []),
+        ({"networks": {"net0": {"vlan": 7}}},
+         {"net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0,firewall=1,tag=7"}, []),
+        ({"networks": {"net0": {"mac": "BC:24:11:00:00:02"}}},
+         {"net0": "virtio=BC:24:11:00:00:02,bridge=vmbr0,firewall=1"}, []),
+        ({"networks": {"net1": {"bridge": "vmbr0"}}}, {"net1": "virtio,bridge=vmbr0"}, []),
+        ({"networks": {"net0": None}}, {}, ["net0"]),
+        ({"disks": {"scsi0": {"discard": True, "ssd": True, "size": "40G"}}}, {}, []),
+        ({"disks": {"scsi0": {"discard": False}}},
+         {"scsi0": "local-lvm:vm-101-disk-0,discard=ignore,iothread=1,ssd=1"}, []),
+        ({"disks": {"scsi1": {"storage": "local-lvm", "size": "512M"}}}, {"scsi1": "local-lvm:0.5"}, []),
+        ({"disks": {"scsi1": {"storage": "s", "import_from": "local:import/x.qcow2", "size": "5G"}}},
+         {"scsi1": "s:0,import-from=local:import/x.qcow2"}, []),
+        ({"efidisk": {"storage": "s"}}, {"efidisk0": "s:1,efitype=4m,pre-enrolled-keys=0"}, []),
+        ({"cloud_init": {"storage": "other", "ipconfig": [{"ip": "10.0.0.5/24", "gateway": "10.0.0.1"}]}}, {}, []),
+        ({"cloud_init": {"ipconfig": [{"ip": "dhcp"}]}}, {"ipconfig0": "ip=dhcp"}, []),
+        ({"cloud_init": {"nameservers": ["1.1.1.1", "9.9.9.9"]}}, {}, []),
+        ({"cloud_init": {"vendor_snippet": "local:snippets/v.yml"}}, {"cicustom": "vendor=local:snippets/v.yml"}, []),
+        ({"tags": []}, {}, ["tags"]),
+        ({"boot": ["scsi0"]}, {"boot": "order=scsi0"}, []),
+        ({"description": ""}, {}, []),
+    ],
+)  # fmt: skip
+def test_differences(params, values, delete):
+    changes = differences(101, desired_from(params), CONFIG)
+    assert changes.values == values
+    assert changes.delete == delete
+
+
+def test_growth_is_separate_from_the_options():
+    changes = differences(101, desired_from({"disks": {"scsi0": {"size": "50G", "cache": "writeback"}}}), CONFIG)
+    assert changes.resize == {"scsi0": 50 * 2**30}
+    assert "size=" not in changes.values["scsi0"]
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new", "live"),
+    [
+        ("name", "a", "b", True), ("tags", "a", None, True), ("net3", None, "virtio", True),
+        ("memory", "1", "2", False),
+        ("scsi1", None, "s:1", True), ("scsi1", "s:x,size=1G", None, True), ("sata0", None, "s:1", False),
+        ("scsi1", "s:x,size=1G", "s:x,cache=writeback", False), ("scsi1", "s:x,size=1G", "s:x,backup=0", True),
+        ("hostpci0", None, "mapping=igpu", False), ("virtiofs0", None, "media", False), ("ciuser", "a", "b", True),
+        ("efidisk0", None, "s:1", False), ("agent", "0", "1", False),
+    ],
+)  # fmt: skip
+def test_what_a_running_vm_takes_at_once(key, old, new, live):
+    assert is_live(key, old, new) is live
+
+
+def test_pending_is_merged_and_remembered():
+    current = current_from(
+        [{"key": "memory", "value": "512", "pending": "1024"}, {"key": "vga", "value": "std", "delete": 1},
+         {"key": "net1", "pending": "virtio"}, {"key": "digest", "value": "d1"}],
+        {"status": "running"},
+    )  # fmt: skip
+    assert current.config == {"memory": "1024", "net1": "virtio"}
+    assert current.effective == {"memory": "512", "vga": "std"}
+    assert current.waiting == {"memory", "vga", "net1"}
+    assert (current.running, current.digest) == (True, "d1")
+
+
+def course(status, **params):
+    given = {"vmid": 101, "state": "present", **params}
+    pending = [{"key": key, "value": value} for key, value in CONFIG.items()]
+    current = current_from(pending, {"status": status}) if status else None
+    return plan(given, desired_from(given), current)
+
+
+@pytest.mark.parametrize(
+    ("status", "params", "kinds"),
+    [
+        ("running", {}, []),
+        ("running", {"state": "started"}, []),
+        ("running", {"state": "stopped", "memory": "4G"}, ["shutdown", "config"]),
+        ("running", {"state": "stopped", "force": True}, ["stop"]),
+        ("running", {"memory": "4G"}, ["config"]),
+        ("running", {"memory": "4G", "restart": "if_needed"}, ["config", "restart"]),
+        ("running", {"description": "x", "restart": "if_needed"}, ["config"]),
+        ("stopped", {"state": "started", "memory": "4G", "restart": "if_needed"}, ["config", "start"]),
+        ("stopped", {"state": "absent"}, ["destroy"]),
+        ("running", {"state": "absent"}, ["shutdown", "destroy"]),
+        (None, {"state": "absent"}, []),
+        (None, {"name": "x"}, ["create"]),
+        (None, {"name": "x", "template": True}, ["create", "template"]),
+        (None, {"name": "x", "state": "started", "disks": {"scsi0": {"storage": "s", "import_from": "l:i", "size": 9}}},
+         ["create", "resize", "start"]),
+    ],
+)  # fmt: skip
+def test_course(status, params, kinds):
+    found = course(status, **params)
+    assert [action.kind for action in found.actions] == kinds
+    if not kinds:
+        assert found.before == found.after
