@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import re
 import signal
 import sys
@@ -147,6 +148,16 @@ class Request:
 Handler = Callable[[Request], Any]
 
 
+class DualStackServer(ThreadingHTTPServer):
+    """Listens on IPv4 and IPv6, as servers written in Go, .NET and Node do unless told otherwise."""
+
+    address_family = socket.AF_INET6
+
+    def server_bind(self) -> None:
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+
 class App:
     """Routes and one server per port. A handler returns a body (200), a Reply, or raises Stop."""
 
@@ -202,7 +213,8 @@ class App:
     def server(self, port: int, address: str = "") -> ThreadingHTTPServer:
         port = int(os.environ.get("LAB_TEST_PORT", port))
         address = "127.0.0.1" if "LAB_TEST_PORT" in os.environ else address
-        server = ThreadingHTTPServer((address, port), _handler_class(self))
+        kind = DualStackServer if address in ("", "::") else ThreadingHTTPServer
+        server = kind(("::" if kind is DualStackServer else address, port), _handler_class(self))
         server.daemon_threads = True
         return server
 
