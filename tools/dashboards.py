@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
+# ruff: noqa: E501 (tables: one panel is one line)
 """Make Grafana's dashboards from the tables below: `python3 tools/dashboards.py` (`--check` only compares).
 
 The host and container boards show what the community's boards 1860 (Node Exporter Full) and 893 (Docker and system
@@ -329,7 +330,7 @@ def docker_board() -> Board:
     b.graph("Memory", "bytes", [(f"node_memory_MemTotal_bytes{hosts} - node_memory_MemAvailable_bytes{hosts}", "{{host}} used"), (f"node_memory_MemTotal_bytes{hosts}", "{{host}}")], width=8)
     b.graph("Traffic", "bps", [(f'8 * sum by (host) (rate(node_network_{way}_bytes_total{{host=~"$host",device!~"lo|veth.*|br-.*|docker.*"}}{RATE}))', "{{host}} " + way) for way in ("receive", "transmit")], width=8)
     b.graph("Disks", "Bps", [(f'sum by (host) (rate(node_disk_{what}_bytes_total{{host=~"$host"}}{RATE}))', "{{host}} " + what) for what in ("read", "written")], width=8)
-    b.graph("File systems", "percent", [(f'100 * (1 - node_filesystem_avail_bytes{{host=~"$host",fstype!~"tmpfs|overlay"}} / node_filesystem_size_bytes{{host=~"$host",fstype!~"tmpfs|overlay"}})', "{{host}} {{mountpoint}}")], width=8)
+    b.graph("File systems", "percent", [('100 * (1 - node_filesystem_avail_bytes{host=~"$host",fstype!~"tmpfs|overlay"} / node_filesystem_size_bytes{host=~"$host",fstype!~"tmpfs|overlay"})', "{{host}} {{mountpoint}}")], width=8)
     b.graph("Load", "short", [(f"node_load5{hosts}", "{{host}}")], width=8)
     return b
 

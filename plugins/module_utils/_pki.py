@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 DAY = 86400
@@ -75,7 +75,9 @@ def acts(wish: Wish, now: Authority, clock: int) -> list[Act]:
     gone = [name for name in wish.revoked if name in now.issued]
     result += [Act("revoke", name) for name in gone]
     # Half a year before its end: a server whose list is over refuses everybody.
-    renewed = bool(gone) or not now.exists or not now.crl_complete or now.crl_ends < clock + max(180, wish.renew_days) * DAY
+    renewed = (
+        bool(gone) or not now.exists or not now.crl_complete or now.crl_ends < clock + max(180, wish.renew_days) * DAY
+    )
     if renewed:
         result.append(Act("crl"))
     if renewed or not now.crl_published:
@@ -97,7 +99,9 @@ def states(wish: Wish, now: Authority, todo: list[Act]) -> tuple[dict[str, objec
         "profiles": sorted(name for name, right in now.profiles.items() if right),
         "revocations_end": _end(now.crl_ends),
     }
-    clients = {*valid, *(name for verb, name in done if verb == "client")} - {name for verb, name in done if verb == "revoke"}
+    clients = {*valid, *(name for verb, name in done if verb == "client")} - {
+        name for verb, name in done if verb == "revoke"
+    }
     profiles = {*now.profiles, *wish.clients} - {name for verb, name in done if verb == "drop_profile"}
     after = {
         "authority": True,
@@ -110,7 +114,7 @@ def states(wish: Wish, now: Authority, todo: list[Act]) -> tuple[dict[str, objec
 
 
 def _end(seconds: int | None) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d") if seconds else "missing"
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d") if seconds else "missing"
 
 
 def unlisted(wish: Wish, now: Authority) -> list[str]:
@@ -121,7 +125,7 @@ def unlisted(wish: Wish, now: Authority) -> list[str]:
 def openssl_time(text: str) -> int:
     """``notAfter=Nov 18 08:59:37 2036 GMT`` as seconds since 1970."""
     moment = datetime.strptime(" ".join(text.partition("=")[2].split()), "%b %d %H:%M:%S %Y %Z")
-    return int(moment.replace(tzinfo=timezone.utc).timestamp())
+    return int(moment.replace(tzinfo=UTC).timestamp())
 
 
 def profile(head: str, pki: Path, tls_key: Path, name: str) -> str:
@@ -153,7 +157,11 @@ def listed_serials(text: str) -> set[str]:
 def read(pki: Path, tls_key: Path, published: Path, profiles: Path, head: str, ask: Callable[..., str]) -> Authority:
     """Read everything. ``ask(kind, path, *options)`` is openssl's answer about a ``x509`` or ``crl``."""
     exists = (pki / "ca.crt").exists()
-    issued = {path.stem: openssl_time(ask("x509", path, "-enddate")) for path in sorted((pki / "issued").glob("*.crt"))} if exists else {}
+    issued = (
+        {path.stem: openssl_time(ask("x509", path, "-enddate")) for path in sorted((pki / "issued").glob("*.crt"))}
+        if exists
+        else {}
+    )
     crl = pki / "crl.pem"
     listed = ask("crl", crl, "-nextupdate", "-text") if exists and crl.exists() else ""
     index = (pki / "index.txt").read_text() if exists else ""

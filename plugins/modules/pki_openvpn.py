@@ -11,9 +11,11 @@ version_added: 0.1.0
 author:
   - The homelab.mediaserver authors (@homelab-mediaserver)
 description:
-  - Keeps a private authority with easy-rsa 3, the server's certificate, a tls-crypt key, one certificate and one profile for each client, and the list of revoked certificates.
+  - Keeps a private authority with easy-rsa 3, the server's certificate, a tls-crypt key, the list of revoked
+    certificates, and one certificate and one profile for each client.
   - No key leaves the host by this module. Profiles hold keys and are written with mode 0600.
-  - The server's certificate and the list of revoked certificates are renewed before they end. Clients' certificates are not renewed, as their owners would have to fetch new profiles.
+  - The server's certificate and the list of revoked certificates are renewed before they end. Clients' certificates
+    are not, as their owners would have to fetch new profiles.
   - What a killed run left half done is made anew.
 requirements:
   - easy-rsa 3.2 or later
@@ -138,7 +140,9 @@ class Keeper:
         self.tls_key = Path(options["server_directory"]) / "tls-crypt.key"
         self.crl = Path(options["server_directory"]) / "crl.pem"
         self.profiles = Path(options["profile_directory"])
-        self.wish = _pki.Wish(options["server"], tuple(options["clients"]), tuple(options["revoked"]), options["renew_days"])
+        self.wish = _pki.Wish(
+            options["server"], tuple(options["clients"]), tuple(options["revoked"]), options["renew_days"]
+        )
 
     def read(self) -> _pki.Authority:
         return _pki.read(self.pki, self.tls_key, self.crl, self.profiles, self.module.params["profile"], self.ask)
@@ -152,11 +156,19 @@ class Keeper:
             raise Failure(f"Unable to {verb} {subject}: {(error or output).strip()}", rc=code)
         return str(output)
 
-    def easyrsa(self, verb: str, subject: str, *argv: str, pki: Path | None = None, days: int = 3650, **more: str) -> None:
+    def easyrsa(
+        self, verb: str, subject: str, *argv: str, pki: Path | None = None, days: int = 3650, **more: str
+    ) -> None:
         environment = {
-            "EASYRSA_BATCH": "1", "EASYRSA_PKI": str(pki or self.pki), "EASYRSA_ALGO": "ec", "EASYRSA_CURVE": "prime256v1",
-            "EASYRSA_CERT_EXPIRE": str(days), "EASYRSA_CRL_DAYS": "3650", "EASYRSA_CA_EXPIRE": "7300", **more,
-        }  # fmt: skip
+            "EASYRSA_BATCH": "1",
+            "EASYRSA_PKI": str(pki or self.pki),
+            "EASYRSA_ALGO": "ec",
+            "EASYRSA_CURVE": "prime256v1",
+            "EASYRSA_CERT_EXPIRE": str(days),
+            "EASYRSA_CRL_DAYS": "3650",
+            "EASYRSA_CA_EXPIRE": "7300",
+            **more,
+        }
         self.command(verb, subject, [EASYRSA, *argv], **environment)
 
     def step(self, act: _pki.Act) -> Step:

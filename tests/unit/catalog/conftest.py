@@ -20,7 +20,12 @@ def promtool(tmp_path_factory: pytest.TempPathFactory) -> str:
     if found:
         return found
     folder = tmp_path_factory.mktemp("promtool")
-    if shutil.which("apt-get") and not subprocess.run(["apt-get", "download", "-q", "prometheus"], cwd=folder, check=False, capture_output=True).returncode:
+    if (
+        shutil.which("apt-get")
+        and not subprocess.run(
+            ["apt-get", "download", "-q", "prometheus"], cwd=folder, check=False, capture_output=True
+        ).returncode
+    ):
         cache.mkdir(parents=True, exist_ok=True)
         subprocess.run(["dpkg-deb", "--extract", str(next(folder.glob("*.deb"))), str(cache)], check=True)
         return str(cache / "usr/bin/promtool")

@@ -27,7 +27,14 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def files(name: str, schedule: str = "daily", **more: Any) -> dict[str, Any]:
-    return {"name": name, "service": "app", "schedule": schedule, "paths": [{"path": "/nowhere/app", "mount": None}], "keep": {"daily": 7}, **more}
+    return {
+        "name": name,
+        "service": "app",
+        "schedule": schedule,
+        "paths": [{"path": "/nowhere/app", "mount": None}],
+        "keep": {"daily": 7},
+        **more,
+    }
 
 
 def database(name: str, schedule: str = "daily") -> dict[str, Any]:
@@ -35,11 +42,21 @@ def database(name: str, schedule: str = "daily") -> dict[str, Any]:
     return {"name": name, "service": "app", "schedule": schedule, "database": body, "keep": {"daily": 7}}
 
 
-@pytest.mark.parametrize(("schedule", "ago", "ready"), [
-    ("daily", None, True), ("daily", DAY, True), ("daily", DAY - 1000, True), ("daily", DAY - 3600, False),
-    ("hourly", 3600, True), ("hourly", 1000, False), ("weekly", 6 * DAY, False), ("weekly", 7 * DAY, True),
-    ("monthly", 29 * DAY, False), ("monthly", 30 * DAY, True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("schedule", "ago", "ready"),
+    [
+        ("daily", None, True),
+        ("daily", DAY, True),
+        ("daily", DAY - 1000, True),
+        ("daily", DAY - 3600, False),
+        ("hourly", 3600, True),
+        ("hourly", 1000, False),
+        ("weekly", 6 * DAY, False),
+        ("weekly", 7 * DAY, True),
+        ("monthly", 29 * DAY, False),
+        ("monthly", 30 * DAY, True),
+    ],
+)
 def test_due(runner: ModuleType, schedule: str, ago: float | None, ready: bool) -> None:
     state = {} if ago is None else {"a": {"success": NOW - ago}}
     assert bool(runner.due([files("a", schedule)], state, NOW)) is ready
@@ -66,11 +83,30 @@ def test_missing_source_and_missing_mount_are_problems(runner: ModuleType, tmp_p
 def test_arguments(runner: ModuleType, tmp_path: Path) -> None:
     job = files("a", paths=[{"path": str(tmp_path), "mount": None}], exclude=["*.tmp"])
     assert runner.backup_arguments(job, "host") == [
-        "backup", "--json", "--quiet", "--host", "host", "--tag", "a", "--exclude-caches", "--exclude=*.tmp", "--", str(tmp_path),
-    ]  # fmt: skip
+        "backup",
+        "--json",
+        "--quiet",
+        "--host",
+        "host",
+        "--tag",
+        "a",
+        "--exclude-caches",
+        "--exclude=*.tmp",
+        "--",
+        str(tmp_path),
+    ]
     assert runner.forget_arguments(files("a", keep={"weekly": 4, "daily": 7}), "host") == [
-        "forget", "--quiet", "--host", "host", "--tag", "a", "--group-by", "host,tags", "--keep-daily=7", "--keep-weekly=4",
-    ]  # fmt: skip
+        "forget",
+        "--quiet",
+        "--host",
+        "host",
+        "--tag",
+        "a",
+        "--group-by",
+        "host,tags",
+        "--keep-daily=7",
+        "--keep-weekly=4",
+    ]
 
 
 def docker(monkeypatch: pytest.MonkeyPatch, output: str, code: int = 0) -> list[list[str]]:
@@ -95,8 +131,13 @@ def test_dump_runs_inside_restic(runner: ModuleType, monkeypatch: pytest.MonkeyP
     assert "label=com.docker.compose.service=database" in asked[0]
 
 
-@pytest.mark.parametrize(("output", "code", "text"), [("", 0, "0 containers run"), ("a\nb\n", 0, "2 containers run"), ("", 1, "daemon is not running")])
-def test_no_dump_without_the_one_container(runner: ModuleType, monkeypatch: pytest.MonkeyPatch, output: str, code: int, text: str) -> None:
+@pytest.mark.parametrize(
+    ("output", "code", "text"),
+    [("", 0, "0 containers run"), ("a\nb\n", 0, "2 containers run"), ("", 1, "daemon is not running")],
+)
+def test_no_dump_without_the_one_container(
+    runner: ModuleType, monkeypatch: pytest.MonkeyPatch, output: str, code: int, text: str
+) -> None:
     docker(monkeypatch, output, code)
     with pytest.raises(runner.Problem, match=text):
         runner.backup_arguments(database("app-main"), "host")
@@ -120,7 +161,9 @@ def test_repository_is_made_only_when_there_is_none(runner: ModuleType, monkeypa
 
 
 @pytest.mark.parametrize(("code", "text"), [(12, "another password"), (1, "boom"), (11, "boom")])
-def test_repository_that_cannot_be_opened_is_left_alone(runner: ModuleType, monkeypatch: pytest.MonkeyPatch, code: int, text: str) -> None:
+def test_repository_that_cannot_be_opened_is_left_alone(
+    runner: ModuleType, monkeypatch: pytest.MonkeyPatch, code: int, text: str
+) -> None:
     restic, asked = repository(runner, monkeypatch, [code])
     with pytest.raises(runner.Problem, match=text):
         restic.ready()
@@ -128,7 +171,11 @@ def test_repository_that_cannot_be_opened_is_left_alone(runner: ModuleType, monk
 
 
 def test_metrics(runner: ModuleType) -> None:
-    state = {"a": {"declared": NOW, "success": NOW, "ok": 1, "seconds": 2.4, "bytes": 10, "added": 3}, "b": {"declared": NOW}, "checked": {"local": NOW}}
+    state = {
+        "a": {"declared": NOW, "success": NOW, "ok": 1, "seconds": 2.4, "bytes": 10, "added": 3},
+        "b": {"declared": NOW},
+        "checked": {"local": NOW},
+    }
     text = runner.metrics({"jobs": [files("a"), files("b", "weekly")]}, state)
     lines = set(text.splitlines())
     assert f'mediaserver_backup_last_success_timestamp_seconds{{backup="a",service="app"}} {NOW:.0f}' in lines
@@ -151,6 +198,11 @@ def test_restic_says_why_in_json(runner: ModuleType) -> None:
 
 
 def test_no_summary_is_a_problem(runner: ModuleType) -> None:
-    assert runner.summary('{"message_type":"status"}\n' + json.dumps({"message_type": "summary", "snapshot_id": "x"}))["snapshot_id"] == "x"
+    assert (
+        runner.summary('{"message_type":"status"}\n' + json.dumps({"message_type": "summary", "snapshot_id": "x"}))[
+            "snapshot_id"
+        ]
+        == "x"
+    )
     with pytest.raises(runner.Problem, match="summary"):
         runner.summary("nothing\n")

@@ -92,7 +92,9 @@ class EasyRsa(Commands):
         return 0
 
     def gen_crl(self, pki: Path) -> int:
-        (pki / "crl.pem").write_text(" ".join([str(NOW + 10 * YEAR), *_pki.revoked_serials((pki / "index.txt").read_text())]))
+        (pki / "crl.pem").write_text(
+            " ".join([str(NOW + 10 * YEAR), *_pki.revoked_serials((pki / "index.txt").read_text())])
+        )
         return 0
 
 
@@ -105,9 +107,13 @@ def fake() -> EasyRsa:
 def go(tmp_path: Path, fake: EasyRsa, monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(check: bool = False, **more: Any) -> Any:
         args = {
-            "directory": str(tmp_path / "pki"), "server_directory": str(tmp_path / "server"), "authority_name": "vpn.example.org",
-            "profile_directory": str(tmp_path / "profiles"), "profile": "client\nremote vpn.example.org 1194\n", **more,
-        }  # fmt: skip
+            "directory": str(tmp_path / "pki"),
+            "server_directory": str(tmp_path / "server"),
+            "authority_name": "vpn.example.org",
+            "profile_directory": str(tmp_path / "profiles"),
+            "profile": "client\nremote vpn.example.org 1194\n",
+            **more,
+        }
         return run_module(pki_openvpn, fake, args, monkeypatch, check=check)
 
     return run
@@ -136,7 +142,13 @@ def test_profile_holds_everything_and_is_private(go: Any, tmp_path: Path) -> Non
     go(clients=["phone"])
     path = tmp_path / "profiles/phone.ovpn"
     text = path.read_text()
-    for part in ("remote vpn.example.org 1194", "<ca>\nCA\n</ca>", "planted-key-phone", "planted-tls-key", "<cert>\n-----BEGIN"):
+    for part in (
+        "remote vpn.example.org 1194",
+        "<ca>\nCA\n</ca>",
+        "planted-key-phone",
+        "planted-tls-key",
+        "<cert>\n-----BEGIN",
+    ):
         assert part in text
     assert path.stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "server/tls-crypt.key").stat().st_mode & 0o777 == 0o600
@@ -209,12 +221,15 @@ def test_damaged_profile_is_written_again(go: Any, tmp_path: Path) -> None:
     assert go(clients=["phone"])["steps"] == ["write the profile phone"]
 
 
-@pytest.mark.parametrize(("options", "text"), [
-    ({"clients": ["../x"]}, "letters, digits"),
-    ({"clients": ["a"], "revoked": ["a"]}, "one thing only"),
-    ({"clients": ["server"]}, "one thing only"),
-    ({"revoked": ["server"]}, "one thing only"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"clients": ["../x"]}, "letters, digits"),
+        ({"clients": ["a"], "revoked": ["a"]}, "one thing only"),
+        ({"clients": ["server"]}, "one thing only"),
+        ({"revoked": ["server"]}, "one thing only"),
+    ],
+)
 def test_wrong_names(go: Any, options: dict[str, Any], text: str) -> None:
     result = go(**options)
     assert result.failed
@@ -222,21 +237,30 @@ def test_wrong_names(go: Any, options: dict[str, Any], text: str) -> None:
 
 
 def authority(**more: Any) -> _pki.Authority:
-    whole = {"exists": True, "issued": {"server": NOW + YEAR}, "tls_key": True, "crl_ends": NOW + 5 * YEAR, "crl_published": True}
+    whole = {
+        "exists": True,
+        "issued": {"server": NOW + YEAR},
+        "tls_key": True,
+        "crl_ends": NOW + 5 * YEAR,
+        "crl_published": True,
+    }
     return _pki.Authority(**{**whole, **more})
 
 
-@pytest.mark.parametrize(("now", "clients", "expected"), [
-    (authority(), (), []),
-    (authority(crl_ends=NOW + 100 * _pki.DAY), (), ["crl", "publish"]),
-    (authority(crl_published=False), (), ["publish"]),
-    (authority(crl_complete=False), (), ["crl", "publish"]),
-    (authority(tls_key=False), (), ["tls_key"]),
-    (authority(issued={"server": NOW + 10 * _pki.DAY}), (), ["renew"]),
-    (authority(issued={}), (), ["server"]),
-    (authority(), ("phone",), ["client", "profile"]),
-    (authority(issued={"server": NOW + YEAR, "phone": NOW + YEAR}), ("phone",), ["profile"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("now", "clients", "expected"),
+    [
+        (authority(), (), []),
+        (authority(crl_ends=NOW + 100 * _pki.DAY), (), ["crl", "publish"]),
+        (authority(crl_published=False), (), ["publish"]),
+        (authority(crl_complete=False), (), ["crl", "publish"]),
+        (authority(tls_key=False), (), ["tls_key"]),
+        (authority(issued={"server": NOW + 10 * _pki.DAY}), (), ["renew"]),
+        (authority(issued={}), (), ["server"]),
+        (authority(), ("phone",), ["client", "profile"]),
+        (authority(issued={"server": NOW + YEAR, "phone": NOW + YEAR}), ("phone",), ["profile"]),
+    ],
+)
 def test_acts(now: _pki.Authority, clients: tuple[str, ...], expected: list[str]) -> None:
     wish = _pki.Wish("server", clients, (), 60)
     assert [act.verb for act in _pki.acts(wish, now, NOW)] == expected
