@@ -13,7 +13,8 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.homelab.mediaserver.plugins.plugin_utils import addresses, build, catalog, tags, vault
-from ansible_collections.homelab.mediaserver.plugins.plugin_utils.site_schema import HOST, SITE
+from ansible_collections.homelab.mediaserver.plugins.plugin_utils.host_schema import HOST
+from ansible_collections.homelab.mediaserver.plugins.plugin_utils.site_schema import SITE
 from ansible_collections.homelab.mediaserver.plugins.plugin_utils.sources import Sources
 
 OPTIONS = {"requested_tags", "known_secrets", "catalogs", "incomplete"}

@@ -53,21 +53,7 @@ def check_container(entry: Entry, name: str, container: Tree, problems: Problems
                 f"no such secret {secret!r} under `secrets`",
                 suggest(secret, spec["secrets"], f"Add it: secrets: {{{secret}: {{}}}}"),
             )
-    for other in container["after"]:
-        if other not in spec["containers"] or other == name:
-            problems.add(
-                "after-unknown",
-                where.at("after"),
-                f"{other!r} is no other container of this service",
-                suggest(other, set(spec["containers"]) - {name}),
-            )
-        elif not healthy(spec["containers"][other]):
-            problems.add(
-                "after-without-health",
-                where.at("after"),
-                f"{other!r} has no health check to wait for",
-                f"Give containers.{other} a `health`",
-            )
+    check_after(spec["containers"], name, where.at("after"), problems)
     for folder in container["files"]:
         if not any(path.startswith(f"{folder}/") for path in entry.templates):
             problems.add(
@@ -77,6 +63,25 @@ def check_container(entry: Entry, name: str, container: Tree, problems: Problems
                 f"Put the files into templates/{folder}/",
             )
     check_health(container, where.at("health"), problems)
+
+
+def check_after(containers: Tree, name: str, where: Where, problems: Problems) -> None:
+    """Only a healthy container can be waited for."""
+    for other in containers[name]["after"]:
+        if other not in containers or other == name:
+            problems.add(
+                "after-unknown",
+                where,
+                f"{other!r} is no other container of this service",
+                suggest(other, set(containers) - {name}),
+            )
+        elif not healthy(containers[other]):
+            problems.add(
+                "after-without-health",
+                where,
+                f"{other!r} has no health check to wait for",
+                f"Give containers.{other} a `health`",
+            )
 
 
 def healthy(container: Tree) -> bool:

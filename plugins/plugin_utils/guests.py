@@ -128,12 +128,6 @@ def arguments(site: Site, host: Host, node: Host) -> Tree:
     """Exactly what proxmox_vm takes, but for the API's own options."""
     guest, machine = host.guest or {}, node.node or {}
     gpu = bool(guest["gpu"] and machine["gpu"])
-    network = site.values["site_network"]
-    ip = {"ip": f"{host.address}/{network['prefix']}", "gateway": network["gateway"]}
-    if host.address6:
-        ip["ip6"] = f"{host.address6}/{network['prefix6']}"
-        if network["gateway6"]:
-            ip["gateway6"] = network["gateway6"]
     found: Tree = {
         "vmid": guest["vmid"],
         "node": machine["name"],
@@ -145,14 +139,7 @@ def arguments(site: Site, host: Host, node: Host) -> Tree:
         "scsihw": "virtio-scsi-single",
         "disks": disks(site, host, node),
         "networks": {"net0": {"model": "virtio", "bridge": machine["bridge"], "firewall": True}},
-        "cloud_init": {
-            "storage": machine["disk_storage"],
-            "user": site.values["site_admin"]["user"],
-            "ssh_keys": list(site.public_keys),
-            "ipconfig": [ip],
-            "nameservers": list(network["nameservers"]),
-            "vendor_snippet": f"{machine['snippet_storage']}:snippets/{host.name}-vendor.yml",
-        },
+        "cloud_init": cloud_init(site, host, machine),
         "agent": True,
         "onboot": True,
         "startup": {"order": guest["start_order"], "up": guest["start_wait"]},
@@ -171,6 +158,23 @@ def arguments(site: Site, host: Host, node: Host) -> Tree:
             "pci": {"hostpci0": {"mapping": machine["gpu"]["mapping"], "pcie": True}},
         }
     return found
+
+
+def cloud_init(site: Site, host: Host, machine: Tree) -> Tree:
+    network = site.values["site_network"]
+    ip = {"ip": f"{host.address}/{network['prefix']}", "gateway": network["gateway"]}
+    if host.address6:
+        ip["ip6"] = f"{host.address6}/{network['prefix6']}"
+        if network["gateway6"]:
+            ip["gateway6"] = network["gateway6"]
+    return {
+        "storage": machine["disk_storage"],
+        "user": site.values["site_admin"]["user"],
+        "ssh_keys": list(site.public_keys),
+        "ipconfig": [ip],
+        "nameservers": list(network["nameservers"]),
+        "vendor_snippet": f"{machine['snippet_storage']}:snippets/{host.name}-vendor.yml",
+    }
 
 
 def disks(site: Site, host: Host, node: Host) -> Tree:
@@ -217,46 +221,36 @@ def description(site: Site, host: Host) -> str:
 
 
 def check_storage(site: Site) -> None:
-    """A guest's classes must come from its own node."""
+    """A guest's classes must come from its own node; a machine that is no guest has none of a guest's kinds."""
     for host in site.hosts.values():
         node = site.hosts.get(str((host.guest or {}).get("node")))
-        if node is None or node.node is None:
-            continue
-        pools = node.node["pools"]
-        for name in classes(site, host):
-            body = site.storage(name) or {}
-            pool, _, dataset = str(body["source"]).partition("/")
-            where = site.where("site_storage", name, "source")
-            if body["as"] not in ("virtiofs", "disk") or (body["as"] == "disk" and pool == node.node["disk_storage"]):
-                continue
-            if pool not in pools:
-                site.problems.add(
-                    "unknown-pool",
-                    where,
-                    f"node {node.name} has no pool {pool!r}",
-                    suggest(pool, pools, "Add it to the node's pools"),
-                )
-            elif dataset and dataset.split("/")[0] not in pools[pool]["datasets"]:
-                site.problems.add(
-                    "unknown-dataset",
-                    where,
-                    f"pool {pool} has no dataset {dataset!r}",
-                    suggest(dataset, pools[pool]["datasets"], f"Add it: pools.{pool}.datasets"),
-                )
-            if body["as"] == "disk" and len(name) > 20:
-                site.problems.add(
-                    "serial-too-long",
-                    where,
-                    f"the class's name is the disk's serial and longer than 20 letters: {name}",
-                    "Choose a shorter name",
-                )
-    for host in site.managed():
-        if host.guest is None:
+        if node is not None and node.node is not None:
             for name in classes(site, host):
-                if (site.storage(name) or {})["as"] in ("virtiofs", "disk"):
-                    site.problems.add(
-                        "guest-storage-on-machine",
-                        site.where("site_storage", name, "as"),
-                        f"{host.name} is no guest and cannot get {name} as {(site.storage(name) or {})['as']}",
-                        "Use as: local or nfs, or move the service to a guest",
-                    )
+                check_source(site, node, name, site.storage(name) or {})
+    for host in site.managed():
+        for name in classes(site, host):
+            kind = (site.storage(name) or {})["as"]
+            if host.guest is None and kind in ("virtiofs", "disk"):
+                site.problems.add(
+                    "guest-storage-on-machine",
+                    site.where("site_storage", name, "as"),
+                    f"{host.name} is no guest and cannot get {name} as {kind}",
+                    "Use as: local or nfs, or move the service to a guest",
+                )
+
+
+def check_source(site: Site, node: Host, name: str, body: Tree) -> None:
+    """The pool and dataset of one class."""
+    machine, where = node.node or {}, site.where("site_storage", name, "source")
+    pools, (pool, _, dataset) = machine["pools"], str(body["source"]).partition("/")
+    if body["as"] not in ("virtiofs", "disk") or (body["as"] == "disk" and pool == machine["disk_storage"]):
+        return
+    if pool not in pools:
+        remedy = suggest(pool, pools, "Add it to the node's pools")
+        site.problems.add("unknown-pool", where, f"node {node.name} has no pool {pool!r}", remedy)
+    elif dataset and dataset.split("/")[0] not in pools[pool]["datasets"]:
+        remedy = suggest(dataset, pools[pool]["datasets"], f"Add it: pools.{pool}.datasets")
+        site.problems.add("unknown-dataset", where, f"pool {pool} has no dataset {dataset!r}", remedy)
+    if body["as"] == "disk" and len(name) > 20:
+        reason = f"the class's name is the disk's serial and longer than 20 letters: {name}"
+        site.problems.add("serial-too-long", where, reason, "Choose a shorter name")

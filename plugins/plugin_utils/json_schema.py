@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .catalog_schema import SERVICE
-from .site_schema import HOST, SITE
+from .host_schema import HOST
+from .site_schema import SITE
 
 BASE = "https://github.com/homelab/mediaserver/raw/main/docs/schemas"
 

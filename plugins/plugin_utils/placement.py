@@ -103,29 +103,7 @@ def find_ports(site: Site, service: Service) -> dict[str, Port]:
     sources.append(("", True, (service.system or {}).get("ports") or {}))
     for container, shared, declared in sources:
         for name, port in declared.items():
-            change = changes.get(name) or {}
-            reach = first(change.get("reach"), port["reach"], service.spec["reach"], [])
-            number = change.get("port") or port["port"]
-            if shared and container and change.get("port"):
-                site.problems.add(
-                    "port-of-host-network",
-                    service.where.at("ports", name),
-                    f"container {container} shares the host's network and picks its port itself",
-                    "Change the application's own setting",
-                )
-                number = port["port"]
-            silent = port["protocol"] == "udp" and name == "vpn" if port["silent"] is None else port["silent"]
-            ports[name] = Port(
-                service.name,
-                name,
-                number,
-                number if not container else port["port"],
-                port["protocol"],
-                tuple(reach),
-                container,
-                shared,
-                silent,
-            )
+            ports[name] = make_port(site, service, container, shared, name, port, changes.get(name) or {})
     for name in changes:
         if name not in ports:
             site.problems.add(
@@ -135,6 +113,30 @@ def find_ports(site: Site, service: Service) -> dict[str, Port]:
                 suggest(name, ports),
             )
     return ports
+
+
+def make_port(site: Site, service: Service, container: str, shared: bool, name: str, port: Tree, change: Tree) -> Port:
+    """A declared port with its change."""
+    number = change.get("port") or port["port"]
+    if shared and container and change.get("port"):
+        site.problems.add(
+            "port-of-host-network",
+            service.where.at("ports", name),
+            f"container {container} shares the host's network and picks its port itself",
+            "Change the application's own setting",
+        )
+        number = port["port"]
+    return Port(
+        service=service.name,
+        name=name,
+        number=number,
+        inside=port["port"] if container else number,
+        protocol=port["protocol"],
+        reach=tuple(first(change.get("reach"), port["reach"], service.spec["reach"], [])),
+        container=container,
+        shared=shared,
+        silent=port["protocol"] == "udp" and name == "vpn" if port["silent"] is None else port["silent"],
+    )
 
 
 def first(*values: Any) -> Any:

@@ -173,42 +173,16 @@ def names(site: Site, hosts: dict[str, Tree], routes: list[Tree], forwards: list
     found = []
     for route in routes:
         proxy, service = site.hosts[route["host"]], site.services[route["service"]]
-        path = health_path(service) or route["path"]
-        for zone in ("lan", "vpn"):
-            if site.zones.get(zone) and may(site, route, zone):
-                found.append(
-                    entry(
-                        proxy.name,
-                        proxy.address,
-                        4,
-                        443,
-                        "tcp",
-                        zone,
-                        service,
-                        None,
-                        speak="https",
-                        path=path,
-                        server_name=route["domains"][0],
-                    )
-                )
+        asked = [
+            (zone, proxy.name, proxy.address)
+            for zone in ("lan", "vpn")
+            if site.zones.get(zone) and may(site, route, zone)
+        ]
         if route["allow"] == "any" and any(one["port"] == 443 and one["to"] == proxy.address for one in forwards):
-            for version, address in public(site):
-                if version == 4:
-                    found.append(
-                        entry(
-                            "router",
-                            address,
-                            4,
-                            443,
-                            "tcp",
-                            "internet",
-                            service,
-                            None,
-                            speak="https",
-                            path=path,
-                            server_name=route["domains"][0],
-                        )
-                    )
+            asked += [("internet", "router", address) for version, address in public(site) if version == 4]
+        how = {"speak": "https", "path": health_path(service) or route["path"], "server_name": route["domains"][0]}
+        for zone, name, address in asked:
+            found.append(entry(name, address, 4, 443, "tcp", zone, service, None, **how))
     return found
 
 

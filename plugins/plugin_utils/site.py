@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .host_schema import HOST
 from .model import Entry, Host, Site
 from .problems import Problems, Where, suggest
 from .schema import fresh
-from .site_schema import HOST, SITE
+from .site_schema import SITE
 
 
 def load(
