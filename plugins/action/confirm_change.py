@@ -13,7 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 display = Display()
-PAUSE = 2.0
+PAUSE = 4.0  # sshd punishes those who try too often
 
 
 class ActionModule(ActionBase):

@@ -28,7 +28,7 @@ STATE = "/var/lib/mediaserver/revert"
 UNITS = "/etc/systemd/system"
 
 
-def write_file(path: str | Path, text: str, mode: int = 0o644) -> None:
+def write_file(path: str | Path, text: str, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
     """Write ``text`` so that a reader (or a power cut) finds the old file or the new one, never a part."""
     target = Path(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
@@ -37,6 +37,8 @@ def write_file(path: str | Path, text: str, mode: int = 0o644) -> None:
             file.write(text)
             file.flush()
             os.fchmod(file.fileno(), mode)
+            if owner is not None:
+                os.fchown(file.fileno(), *owner)
             os.fsync(file.fileno())
         Path(temporary).replace(target)
     except BaseException:
@@ -153,6 +155,8 @@ class Deadman:
                 copy = self.directory / "files" / path.lstrip("/")
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(path, copy)
+                status = Path(path).stat()
+                os.chown(copy, status.st_uid, status.st_gid)
         write_file(self.directory / "revert", revert_script(str(self.directory), self.unit, saved, commands), 0o700)
 
     def confirm(self) -> bool:

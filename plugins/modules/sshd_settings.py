@@ -246,8 +246,7 @@ def write_keys(user: str, file: str, text: str) -> None:
     if not folder.is_dir():
         folder.mkdir(mode=0o700)
         os.chown(folder, entry.pw_uid, entry.pw_gid)
-    write_file(file, text, 0o600)
-    os.chown(file, entry.pw_uid, entry.pw_gid)
+    write_file(file, text, 0o600, (entry.pw_uid, entry.pw_gid))
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:

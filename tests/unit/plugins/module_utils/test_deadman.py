@@ -55,6 +55,17 @@ def test_unconfirmed_change_goes_back(deadman, tmp_path):
     assert deadman.reverted_id() == change and not deadman.pending()
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
+def test_owner_goes_back_too(deadman, tmp_path):
+    file = tmp_path / "keys"
+    file.write_text("old")
+    os.chown(file, 1234, 5678)
+    deadman.arm(30, [str(file)], [])
+    write_file(file, "new", owner=(0, 0))
+    fire(deadman, tmp_path)
+    assert (file.stat().st_uid, file.stat().st_gid, file.read_text()) == (1234, 5678, "old")
+
+
 def test_confirmed_change_stays(deadman, tmp_path, calls):
     file = tmp_path / "file"
     file.write_text("old")
