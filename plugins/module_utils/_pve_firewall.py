@@ -65,23 +65,22 @@ def current_rules(rows: list[dict[str, Any]]) -> list[Rule]:
 
 
 def writes(current: list[Rule], wanted: list[Rule]) -> list[Write]:
-    """First all that is missing is inserted at its place, then the rest is deleted from the end: what both lists
-    allow stays allowed all the time, so that nobody is locked out half way."""
+    """First all that is missing is inserted, the last one first, then the rest is deleted from the end: what both
+    lists allow stays allowed all the time, so that nobody is locked out half way."""
     old, new = [tuple(sorted(rule.items())) for rule in current], [tuple(sorted(rule.items())) for rule in wanted]
     inserts: list[Write] = []
     doomed: list[int] = []
-    position = 0
+    position = 0  # in the list that has both, old and new
     for _tag, i1, i2, j1, j2 in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         same = _tag == "equal"
         if not same:
-            for rule in wanted[j1:j2]:
-                inserts.append(Write(position, rule))
-                position += 1
+            inserts += [Write(i1, rule) for rule in wanted[j1:j2]]
+            position += j2 - j1
         for _ in range(i1, i2):
             if not same:
                 doomed.append(position)
             position += 1
-    return inserts + [Write(pos) for pos in reversed(doomed)]
+    return [*reversed(inserts), *(Write(pos) for pos in reversed(doomed))]
 
 
 def name(rule: Rule) -> str:

@@ -71,20 +71,20 @@ class Vm:
         """What the result says of the VM after the writes."""
         current = self.read()
         if current is None:
-            return {"status": "absent", "pending": [], "restart_required": False, "config": {}}
+            return {"exists": False, "status": "absent", "pending": [], "restart_required": False, "config": {}}
         return self.facts(current)
 
     def facts(self, current: Current) -> dict[str, Any]:
         waiting = sorted(current.waiting) if current.running else []
         config = {key: value for key, value in current.config.items() if key != "cipassword"}
-        return {"status": "running" if current.running else "stopped", "pending": waiting,
+        return {"exists": True, "status": "running" if current.running else "stopped", "pending": waiting,
                 "restart_required": bool(waiting), "config": config}  # fmt: skip
 
     # writing
 
-    def plan(self, course: Course) -> Plan:
+    def plan(self, course: Course, exists: bool) -> Plan:
         steps = tuple(Step(action.describe, functools.partial(self.apply, action)) for action in course.actions)
-        result = {"pending": course.waiting, "restart_required": bool(course.waiting)}
+        result = {"exists": exists, "pending": course.waiting, "restart_required": bool(course.waiting)}
         return Plan(course.before, course.after, steps, tuple(course.warnings), result)
 
     def apply(self, action: Action) -> None:

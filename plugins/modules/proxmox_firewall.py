@@ -132,11 +132,17 @@ ARGUMENTS: dict[str, Any] = {
 def rule_step(pve: Pve, path: str, what: str, write: fw.Write, digest: dict[str, str]) -> Step:
     """``digest`` guards the first write only; every write changes it."""
     if write.rule is not None:
-        describe = f"add rule {write.pos} of {what}: {fw.name(write.rule)}"
-        data = {**write.rule, "pos": write.pos, **digest}
-        return Step(describe, functools.partial(pve.call, "post", f"{path}/rules", describe, **data))
+        describe = f"add rule to {what}: {fw.name(write.rule)}"
+        return Step(describe, functools.partial(insert, pve, path, describe, write, digest))
     describe = f"remove rule {write.pos} of {what}"
     return Step(describe, functools.partial(pve.call, "delete", f"{path}/rules/{write.pos}", describe, **digest))
+
+
+def insert(pve: Pve, path: str, to: str, write: fw.Write, digest: dict[str, str]) -> None:
+    """The API puts a new rule first, whatever position is asked for; it is moved from there."""
+    pve.call("post", f"{path}/rules", to, **(write.rule or {}), **digest)
+    if write.pos:
+        pve.call("put", f"{path}/rules/0", to, moveto=write.pos + 1)
 
 
 def option_step(pve: Pve, path: str, what: str, sets: dict[str, str], gone: list[str]) -> Step:

@@ -104,7 +104,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     wanted = None
     if params["state"] == "present":
         to = f"read the PCI devices of {node}"
-        devices = pve.get_list(f"nodes/{node}/hardware/pci", to, **{"pci-class-blacklist": ""})
+        devices = pve.get_list(f"nodes/{node}/hardware/pci", to)
         wanted = _pve_mapping.device_entry(node, params["path"], devices)
         refuse_other_device(params, current, wanted)
         if "iommugroup" not in wanted:

@@ -170,7 +170,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     problems += storage_problems(node, needed_contents(params), rows)
     if params["devices"]:
         to = f"read the PCI devices of {node}"
-        found = pve.get_list(f"nodes/{node}/hardware/pci", to, **{"pci-class-blacklist": ""})
+        found = pve.get_list(f"nodes/{node}/hardware/pci", to)
         problems += device_problems(node, params["devices"], found)
     if problems and params["fatal"]:
         raise _reconcile.Failure(f"Unable to use node {node}: " + "; ".join(problems), problems=problems)

@@ -325,6 +325,10 @@ steps:
   type: list
   elements: str
   sample: ["set memory of VM 101"]
+exists:
+  description: Whether the VM exists now. False in a dry run that would create it.
+  returned: always
+  type: bool
 status:
   description: V(running), V(stopped) or V(absent).
   returned: unless changes were only predicted
@@ -434,7 +438,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         if source is None:
             to = f"clone VM {params['clone_from']}"
             raise _reconcile.Failure(f"Unable to {to}: it does not exist on {params['node']}")
-    plan_ = vm.plan(plan(params, desired, current, source))
+    plan_ = vm.plan(plan(params, desired, current, source), current is not None)
     unchanged = not plan_.steps and current is not None
     result = _reconcile.run(module, plan_, lambda: vm.facts(current) if unchanged and current else vm.read_back())
     return {**result, "task_warnings": pve.warnings}

@@ -103,6 +103,13 @@ def test_present_does_not_start_started_stopped_absent(lab):
     assert lab.world.data["volumes"] == {}
 
 
+def test_exists_tells_what_is_so_now(lab):
+    assert lab.run(proxmox_vm, check=True, **SMALL)["exists"] is False
+    assert lab.run(proxmox_vm, **SMALL)["exists"] is True
+    assert lab.run(proxmox_vm, check=True, **VM, state="absent")["exists"] is True
+    assert lab.run(proxmox_vm, **VM, state="absent")["exists"] is False
+
+
 def test_a_vm_without_a_name_is_not_made_by_mistake(lab):
     result = lab.run(proxmox_vm, **VM, state="started")
     assert result["msg"] == "Unable to find VM 101: it does not exist (it is created when name is given)"
