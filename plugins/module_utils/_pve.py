@@ -45,7 +45,7 @@ ROOT_ONLY_HINT = (
     "Proxmox VE lets only root@pam with a password do this, no API token and no other user: use a mapping, or log in "
     "with api_password"
 )
-FIRST_POLL, SLOWEST_POLL = 0.1, 2.0
+FIRST_POLL, SLOWEST_POLL = 0.05, 2.0
 
 
 class ApiFailure(Failure):

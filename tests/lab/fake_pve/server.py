@@ -101,6 +101,8 @@ class Service:
 
 class Request(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 65536  # head and body in one packet
+    disable_nagle_algorithm = True
     service: Service
 
     def log_message(self, *_args: Any) -> None:
