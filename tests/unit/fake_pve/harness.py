@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.homelab.mediaserver.tests.lab.fake_pve.driver import NullDriver
 from ansible_collections.homelab.mediaserver.tests.lab.fake_pve.server import Server, Service
@@ -99,11 +101,17 @@ class Lab:
         output = io.StringIO()
         self.service.requests.clear()
         self.service.refuse_writes = check
-        with patch_module_args(given), contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
+        warnings: list[str] = []
+        with (
+            patch_module_args(given),
+            mock.patch.object(AnsibleModule, "warn", lambda _self, text, **_: warnings.append(text)),
+            contextlib.redirect_stdout(output),
+            contextlib.suppress(SystemExit),
+        ):
             module.main()
         self.service.refuse_writes = False
         assert self.service.refused == [], "a module wrote in check mode"
-        return dict(json.loads(output.getvalue()))
+        return {**json.loads(output.getvalue()), "warnings": warnings}
 
     def order(self, module: ModuleType, **arguments: Any) -> dict[str, Any]:
         """Check, run, check again, run again: changes the first time, as predicted, and never after."""

@@ -48,7 +48,7 @@ def test_everything_missing_is_told_at_once(lab):
     assert len(result["failure"]["problems"]) == 5
     mild = lab.run(proxmox_preflight, **{**NEEDS, "devices": devices, "fatal": False})
     assert not mild.get("failed")
-    assert len(mild["warnings"]) == 4
+    assert len(mild["problems"]) == 4
 
 
 def test_wrong_token(lab):
