@@ -11,9 +11,9 @@ from typing import Any
 from ansible_collections.homelab.mediaserver.plugins.plugin_utils import reachability
 
 
-def reachability_questions(plan: dict[str, Any], zone: str, own: list[str]) -> dict[str, Any]:
+def reachability_questions(plan: dict[str, Any], zone: str, own: list[str], authority: str = "") -> dict[str, Any]:
     """Arguments of reachability_info for the prober in ``zone`` that has the addresses ``own``."""
-    return reachability.questions(zone, own, plan["targets"], plan["probes"])
+    return reachability.questions(zone, own, plan["targets"], plan["probes"], authority)
 
 
 def _observation(host: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def _observation(host: Mapping[str, Any]) -> dict[str, Any]:
 def reachability_verdict(hosts: list[Mapping[str, Any]], plan: dict[str, Any]) -> dict[str, Any]:
     """The verdict as a mapping, with the printable table under ``table``. ``hosts``: the probers' variables."""
     verdict = reachability.judge(plan["targets"], plan["probes"], [_observation(host) for host in hosts])
-    return {**verdict.as_dict(), "table": reachability.table(verdict)}
+    return {**verdict.as_dict(), "table": reachability.table(verdict, plan["unprobed"])}
 
 
 class FilterModule:

@@ -75,7 +75,12 @@ def conversation(site: Site, service: Service | None, rule: Tree) -> Tree:
     if service is None:
         known = {site.values["site_admin"]["ssh_port"]: {"speak": "ssh"}, 22: {"speak": "ssh"}}
         if rule["comment"] == "web interface":
-            return {"speak": "https", "path": "/", "status": ANSWERS}
+            return {
+                "speak": "https",
+                "path": "/",
+                "status": ANSWERS,
+                "verify_certificate": False,
+            }  # the node's own authority
         return known.get(port, {"speak": "tcp"})
     if protocol == "udp":
         return {"speak": "udp", "payload": "00"}
@@ -127,6 +132,7 @@ def entry(
         "status": None,
         "server_name": None,
         "payload": None,
+        "verify_certificate": True,
         "service": service.name if service else "system",
         "after_marker": marker,
     }
@@ -229,11 +235,12 @@ def unprobed(site: Site) -> list[Tree]:
 
 
 def targets(site: Site) -> list[Tree]:
-    """Addresses whose every port is looked at: all hosts and nodes, and the home from outside."""
+    """Addresses whose every port is looked at: all hosts and nodes, and the router, but that only from outside:
+    what it offers at home is its owner's business. ``zone`` limits a target to askers of that zone."""
     found = [
         {"name": host.name, "address": address}
         for host in site.hosts.values()
         if not host.prober_zone
         for address in host.addresses
     ]
-    return found + [{"name": "router", "address": address} for _version, address in public(site)]
+    return found + [{"name": "router", "address": address, "zone": "internet"} for _version, address in public(site)]

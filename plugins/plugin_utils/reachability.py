@@ -68,11 +68,16 @@ def probe_id(zone: str, address: str, probe: dict[str, Any]) -> str:
 
 
 def questions(
-    zone: str, own: Iterable[str], targets: Iterable[dict[str, str]], probes: Iterable[dict[str, Any]]
+    zone: str,
+    own: Iterable[str],
+    targets: Iterable[dict[str, str]],
+    probes: Iterable[dict[str, Any]],
+    authority: str = "",
 ) -> dict[str, Any]:
     """What one prober has to do: arguments of ``reachability_info``.
 
-    ``own`` are the prober's own addresses, which it cannot judge from outside; ``targets`` are {name, address}.
+    ``own`` are the prober's own addresses, which it cannot judge from outside; ``targets`` are {name, address, zone?};
+    ``authority`` are PEM certificates to trust besides the prober's own.
     UDP has no scan: a port that the plan opens in any zone is asked from every zone.
     """
     skip = set(own)
@@ -82,11 +87,16 @@ def questions(
             continue
         for address in addresses_of(probe):
             if address not in skip:
-                request = {key: probe[key] for key in ("port", "path", "status", "server_name", "payload") if probe.get(key)}
+                request = {
+                    key: probe[key] for key in ("port", "path", "status", "server_name", "payload") if probe.get(key)
+                }
+                request |= {"ca_certificate": authority, "verify_certificate": probe.get("verify_certificate", True)}
                 request |= {"id": probe_id(zone, address, probe), "address": address}
                 request["speak"] = "udp" if probe["protocol"] == "udp" else probe.get("speak") or "tcp"
                 asked[request["id"]] = request
-    scan = [target["address"] for target in targets if target["address"] not in skip]
+    scan = [
+        target["address"] for target in targets if target["address"] not in skip and target.get("zone", zone) == zone
+    ]
     return {"scan": scan, "probes": list(asked.values())}
 
 
@@ -112,8 +122,11 @@ def judge(
         rows += found
         expected_open = {(row.address, row.port) for row in found if row.expected == "open"}
         for address, ports in observation["open_ports"].items():
+            if ports is None:
+                rows.append(_unreachable(observation, names, address))
+                continue
             made += 65535
-            surprising = [port for port in ports or [] if (address, f"tcp/{port}") not in expected_open]
+            surprising = [port for port in ports if (address, f"tcp/{port}") not in expected_open]
             rows += [_surprise(observation, names, address, port) for port in surprising]
             planned = sum(1 for known, port in expected_open if known == address and port.startswith("tcp/"))
             closed += 65535 - len(surprising) - planned
@@ -156,6 +169,14 @@ def _conversations(
     return list(rows.values()), asked
 
 
+def _unreachable(observation: dict[str, Any], names: dict[str, str], address: str) -> Row:
+    """An address to which the prober has no way: nothing to reach, and nothing counted as probed."""
+    return Row(
+        observation["zone"], observation["prober"], names.get(address, ""), address, "tcp/*", "",
+        expected="closed", seen="no route to it from here", ok=True,
+    )  # fmt: skip
+
+
 def _surprise(observation: dict[str, Any], names: dict[str, str], address: str, port: int) -> Row:
     return Row(
         observation["zone"], observation["prober"], names.get(address, ""), address, f"tcp/{port}", "",
@@ -163,8 +184,8 @@ def _surprise(observation: dict[str, Any], names: dict[str, str], address: str, 
     )  # fmt: skip
 
 
-def table(verdict: Verdict) -> list[str]:
-    """The verdict as lines for a person, surprises first."""
+def table(verdict: Verdict, unprobed: Iterable[dict[str, Any]] = ()) -> list[str]:
+    """The verdict as lines for a person, surprises first. ``unprobed``: ports that answer no stranger, so not asked."""
     lines = [f"{'zone':<9} {'target':<12} {'address':<20} {'port':<10} {'service':<28} {'planned':<8} seen"]
     for row in verdict.rows:
         mark = "" if row.ok else "   <-- SURPRISE"
@@ -172,6 +193,9 @@ def table(verdict: Verdict) -> list[str]:
             f"{row.zone:<9} {row.target:<12} {row.address:<20} {row.port:<10} {row.service:<28} {row.expected:<8} {row.seen}{mark}"
         )
     lines += [f"{zone:<9} NOT PROBED (no prober stands in this zone)" for zone in verdict.not_probed]
+    lines += [
+        f"NOT PROBED {one['service']} {one['protocol']}/{one['port']} (answers no stranger)" for one in unprobed
+    ]
     lines.append(
         f"probes made: {verdict.made}, open as planned: {verdict.open_as_planned}, closed as planned: "
         f"{verdict.closed_as_planned}, surprises: {len(verdict.surprises)}"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
+import socket
 import ssl
 import threading
 import time
@@ -24,7 +25,6 @@ from .world import World
 
 HANDLERS = (cluster, firewall, mapping, qemu, storage)  # imported for their routes
 PREFIX = "/api2/json"
-
 
 
 @dataclass
@@ -148,11 +148,18 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, service: Service, address: tuple[str, int], cert: Path, key: Path) -> None:
         handler = type("BoundRequest", (Request,), {"service": service})
+        if ":" in address[0]:  # "::" serves IPv4 too, as pveproxy does
+            self.address_family = socket.AF_INET6
         super().__init__(address, handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(cert, key)
         # the handshake happens in the connection's own thread, so that a silent client stops nobody
         self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away or refused the certificate is no news."""

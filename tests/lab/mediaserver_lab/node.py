@@ -36,7 +36,7 @@ WantedBy=multi-user.target
 def services(release: str) -> dict[str, tuple[str, str]]:
     """Unit -> description, arguments of python3 -m."""
     api = (
-        f"fake_pve --release {release} --state {API_STATE} --node {NODE.name} --address 0.0.0.0 --port 8006"
+        f"fake_pve --release {release} --state {API_STATE} --node {NODE.name} --address :: --port 8006"
         " --tls-cert /etc/pve/local/pve-ssl.pem --tls-key /etc/pve/local/pve-ssl.key"
         f" --token-file {TOKEN_FILE} --driver mediaserver_lab.driver:ContainerDriver"
     )

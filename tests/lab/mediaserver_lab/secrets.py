@@ -74,5 +74,8 @@ class Secrets:
 def pinned(text: str, entries: Iterable[tuple[str, str]]) -> str:
     """known_hosts with exactly one line for each of these addresses."""
     wanted = {address: " ".join(key.split()[:2]) for address, key in entries}
+    lines = [f"{address} {key}" for address, key in wanted.items()]
+    if set(lines) <= set(text.splitlines()):
+        return text  # others write this file too: the order of its lines is no difference
     kept = [line for line in text.splitlines() if line.strip() and line.split()[0] not in wanted]
-    return "".join(f"{line}\n" for line in [*kept, *(f"{address} {key}" for address, key in wanted.items())])
+    return "".join(f"{line}\n" for line in [*kept, *lines])
