@@ -68,8 +68,10 @@ def frames(route: Route, source_port: int, sequence: int, ports: Iterable[int]) 
     for port in ports:
         total = base + port
         total = (total & 0xFFFF) + (total >> 16)
-        yield head + header + struct.pack(
-            "!HHIIBBHHH", source_port, port, sequence, 0, 0x50, SYN, 1024, 0xFFFF - total, 0
+        yield (
+            head
+            + header
+            + struct.pack("!HHIIBBHHH", source_port, port, sequence, 0, 0x50, SYN, 1024, 0xFFFF - total, 0)
         )
 
 

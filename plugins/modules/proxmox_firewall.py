@@ -171,9 +171,7 @@ def plan(
     return Plan({"options": named, "rules": current}, {"options": after, "rules": wanted}, tuple(steps))
 
 
-def read(
-    pve: Pve, path: str, to: str, params: dict[str, Any]
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def read(pve: Pve, path: str, to: str, params: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Options and rules. A VM that is not there yet has none; writing to it is refused by the API."""
     try:
         options = pve.get_dict(f"{path}/options", to) if params["options"] else {}

@@ -54,8 +54,7 @@ def svg(plan: Tree) -> str:
     body = "\n".join([*arrows, *drawing.shapes])
     tip = 'viewBox="0 0 8 8" refX="7" refY="4" markerWidth="6" markerHeight="6" orient="auto"'
     markers = "".join(
-        f'<marker id="tip-{escape(zone)}" {tip}>'
-        f'<path d="M0,0 L8,4 L0,8 z" fill="{colour(zone)}"/></marker>'
+        f'<marker id="tip-{escape(zone)}" {tip}><path d="M0,0 L8,4 L0,8 z" fill="{colour(zone)}"/></marker>'
         for zone in drawing.zones
     )
     return (

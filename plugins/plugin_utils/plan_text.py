@@ -47,8 +47,7 @@ def machines(plan: Tree) -> list[str]:
         gpu = ", GPU" if guest.get("pci") else ""
         memory = f"{guest['memory'] / 1024:g} GiB"
         found.append(
-            f"{guest['name']:<12} VM {guest['vmid']} on {guest['node']}: {guest['cores']} cores, {memory}, "
-            f"{disks}{gpu}"
+            f"{guest['name']:<12} VM {guest['vmid']} on {guest['node']}: {guest['cores']} cores, {memory}, {disks}{gpu}"
         )
     for name, host in plan["hosts"].items():
         found += [f"{name:<12} {mount['path']} <- {mount['kind']} {mount['source']}" for mount in host["mounts"]]

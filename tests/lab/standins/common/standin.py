@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import re
 import signal
+import socket
 import sys
 import threading
 import urllib.parse

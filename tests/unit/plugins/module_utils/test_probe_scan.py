@@ -36,9 +36,7 @@ def test_checksums_are_right(route: probe_scan.Route, port: int) -> None:
 def answer(route: probe_scan.Route, port: int, flags: int, acknowledged: int) -> bytes:
     """The target's answer, built from our own frame with the ends exchanged."""
     version = ipaddress.ip_address(route.target).version
-    [frame] = probe_scan.frames(
-        probe_scan.Route(route.source, route.target, "eth0", *reversed(MACS)), port, 1, [45000]
-    )
+    [frame] = probe_scan.frames(probe_scan.Route(route.source, route.target, "eth0", *reversed(MACS)), port, 1, [45000])
     segment = tcp_part(frame, version)
     return frame[: -len(segment)] + segment[:8] + struct.pack("!IBB", acknowledged, 0x50, flags) + segment[14:]
 

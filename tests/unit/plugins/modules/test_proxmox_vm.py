@@ -158,9 +158,7 @@ def test_disk_grows_and_keeps_its_size_through_a_restart(lab):
 def test_disk_never_shrinks(lab):
     small(lab)
     result = lab.run(proxmox_vm, **VM, disks={"scsi0": {"size": "512M"}})
-    assert result["msg"] == (
-        "Unable to shrink disk scsi0 of VM 101 from 1G to 512M: Proxmox VE only grows disks"
-    )
+    assert result["msg"] == ("Unable to shrink disk scsi0 of VM 101 from 1G to 512M: Proxmox VE only grows disks")
 
 
 def test_disk_detached_keeps_its_data_destroyed_does_not(lab):

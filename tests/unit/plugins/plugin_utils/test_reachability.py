@@ -13,7 +13,14 @@ SITE = {
     "host": "extranet", "address": "10.0.0.111", "port": 443, "protocol": "tcp", "zone": "lan",
     "speak": "https", "server_name": "media.example.org", "path": "/health",
 }  # fmt: skip
-VPN = {"host": "extranet", "address": "10.0.0.111", "port": 1194, "protocol": "udp", "zone": "internet", "payload": "38"}
+VPN = {
+    "host": "extranet",
+    "address": "10.0.0.111",
+    "port": 1194,
+    "protocol": "udp",
+    "zone": "internet",
+    "payload": "38",
+}
 PROBES = [WEB, SITE, VPN]
 
 
