@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 # ruff: noqa: E501 (tables: one panel is one line)
+# fmt: off
 """Make Grafana's dashboards from the tables below: `python3 tools/dashboards.py` (`--check` only compares).
 
 The host and container boards show what the community's boards 1860 (Node Exporter Full) and 893 (Docker and system
@@ -337,7 +338,7 @@ def docker_board() -> Board:
 
 UP = [(None, "red"), (1.0, "green")]
 SERVICES = [("Jellyfin", "jellyfin", "jellyfin"), ("Immich", "immich", "server"), ("Immich's database", "immich", "database"), ("Proxy", "nginx-proxy-manager", "nginx-proxy-manager"), ("Grafana", "grafana", "grafana"), ("Prometheus", "prometheus", "prometheus")]
-STATE = {"mappings": [{"type": "value", "options": {"0": {"text": "DOWN"}, "1": {"text": "up"}}}]}
+STATE: dict[str, Any] = {"mappings": [{"type": "value", "options": {"0": {"text": "DOWN"}, "1": {"text": "up"}}}]}
 
 
 def media_board() -> Board:

@@ -166,7 +166,7 @@ def _connect(params: dict[str, Any]) -> Any:
     credentials: dict[str, Any]
     if token:
         if "!" in token:
-            user, _, token = token.partition("!")
+            user, _mark, token = token.partition("!")
         credentials = {"token_name": token, "token_value": params["api_token_secret"] or ""}
     elif params["api_password"]:
         credentials = {"password": params["api_password"]}

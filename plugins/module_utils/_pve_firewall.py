@@ -76,7 +76,7 @@ def writes(current: list[Rule], wanted: list[Rule]) -> list[Write]:
         if not same:
             inserts += [Write(i1, rule) for rule in wanted[j1:j2]]
             position += j2 - j1
-        for _ in range(i1, i2):
+        for _line in range(i1, i2):
             if not same:
                 doomed.append(position)
             position += 1

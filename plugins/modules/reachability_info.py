@@ -71,7 +71,6 @@ answers:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.homelab.mediaserver.plugins.module_utils._probe_scan import find_route, scan
 from ansible_collections.homelab.mediaserver.plugins.module_utils._probe_speak import speak
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure, main
@@ -99,7 +98,7 @@ def ask(probe):
 
 
 def work(module):
-    first, dash, last = module.params["ports"].partition("-")
+    first, _dash, last = module.params["ports"].partition("-")
     if not (first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last) <= 65535):
         raise Failure(f"Unable to scan ports {module.params['ports']}: expected first-last within 1-65535")
     ports = range(int(first), int(last) + 1)

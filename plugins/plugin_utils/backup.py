@@ -104,13 +104,13 @@ def pool_of(site: Site, name: str) -> str:
     return (
         f"{body.get('as')}:{body.get('server') or ''}"
         if body.get("as") in ("local", "nfs", "rclone")
-        else str(body.get("source") or "").split("/")[0]
+        else str(body.get("source") or "").partition("/")[0]
     )
 
 
 def quota(site: Site, name: str) -> int:
     body = site.storage(name) or {}
-    pool, _, dataset = str(body.get("source") or "").partition("/")
+    pool, _slash, dataset = str(body.get("source") or "").partition("/")
     for host in site.hosts.values():
         size = (((host.node or {}).get("pools") or {}).get(pool) or {}).get("datasets", {}).get(dataset)
         if size:

@@ -108,7 +108,7 @@ def check_pools(site: Site, node: Host, guests: list[Host]) -> None:
             for name in classes(site, guest):
                 found = site.storage(name) or {}
                 source = str(found["source"])
-                if found["as"] == "disk" and source.split("/")[0] == pool:
+                if found["as"] == "disk" and source.partition("/")[0] == pool:
                     dataset = source.partition("/")[2]
                     disk = sizes.parse(found["size"]) or 0
                     if dataset in wanted and disk > wanted[dataset]:

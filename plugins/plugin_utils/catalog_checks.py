@@ -114,7 +114,7 @@ def check_image(image: object, where: Where, problems: Problems) -> None:
     """Images are pinned, with their registry."""
     if not isinstance(image, str):
         return
-    name, _, _digest = image.partition("@")
+    name, _at, _digest = image.partition("@")
     repository, colon, tag = name.rpartition(":")
     if not colon or "/" in tag:
         problems.add(

@@ -52,7 +52,7 @@ def entry(
 
 def ids(container: Tree) -> tuple[int, int]:
     """uid and gid of a container's process."""
-    owner, _, group = str(container["user"]).partition(":")
+    owner, _colon, group = str(container["user"]).partition(":")
     return int(owner), int(group)
 
 

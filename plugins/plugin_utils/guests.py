@@ -242,7 +242,7 @@ def check_storage(site: Site) -> None:
 def check_source(site: Site, node: Host, name: str, body: Tree) -> None:
     """The pool and dataset of one class."""
     machine, where = node.node or {}, site.where("site_storage", name, "source")
-    pools, (pool, _, dataset) = machine["pools"], str(body["source"]).partition("/")
+    pools, (pool, _slash, dataset) = machine["pools"], str(body["source"]).partition("/")
     if body["as"] not in ("virtiofs", "disk") or (body["as"] == "disk" and pool == machine["disk_storage"]):
         return
     if pool not in pools:

@@ -84,7 +84,7 @@ def storages(site: Site, node: Host, hosts: list[Host]) -> list[Tree]:
         for name in guests.classes(site, host):
             body = site.storage(name) or {}
             source = str(body["source"])
-            pool = pools.get(source.split("/")[0])
+            pool = pools.get(source.partition("/")[0])
             if body["as"] == "disk" and pool is not None:
                 kind = "zfspool" if pool["kind"] == "zfs" else "dir"
                 where = {"pool": source} if kind == "zfspool" else {"path": storage.node_path(node, source)}

@@ -68,7 +68,7 @@ def application_port(service: Service) -> Port | None:
 
 def marker(service: Service) -> str:
     """Path of the file that says a first administrator exists."""
-    volume, _, name = str(service.spec["setup_marker"] or "").partition("/")
+    volume, _slash, name = str(service.spec["setup_marker"] or "").partition("/")
     return f"{service.volumes[volume].path}/{name}" if volume in service.volumes else ""
 
 

@@ -190,12 +190,11 @@ def table(verdict: Verdict, unprobed: Iterable[dict[str, Any]] = ()) -> list[str
     for row in verdict.rows:
         mark = "" if row.ok else "   <-- SURPRISE"
         lines.append(
-            f"{row.zone:<9} {row.target:<12} {row.address:<20} {row.port:<10} {row.service:<28} {row.expected:<8} {row.seen}{mark}"
+            f"{row.zone:<9} {row.target:<12} {row.address:<20} {row.port:<10} {row.service:<28} {row.expected:<8} "
+            f"{row.seen}{mark}"
         )
     lines += [f"{zone:<9} NOT PROBED (no prober stands in this zone)" for zone in verdict.not_probed]
-    lines += [
-        f"NOT PROBED {one['service']} {one['protocol']}/{one['port']} (answers no stranger)" for one in unprobed
-    ]
+    lines += [f"NOT PROBED {one['service']} {one['protocol']}/{one['port']} (answers no stranger)" for one in unprobed]
     lines.append(
         f"probes made: {verdict.made}, open as planned: {verdict.open_as_planned}, closed as planned: "
         f"{verdict.closed_as_planned}, surprises: {len(verdict.surprises)}"

@@ -44,7 +44,7 @@ def asked(site: Site, who: str, name: str, help_text: str) -> Tree:
     """A secret that cannot be made up."""
     if name not in site.given_secrets:
         hint = f" ({help_text})" if help_text else ""
-        first, _, second = name.partition(".")
+        first, _dot, second = name.partition(".")
         site.problems.add(
             "secret-missing",
             site.where("site_secrets", name),

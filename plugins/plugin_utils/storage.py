@@ -201,7 +201,7 @@ def export_path(site: Site, host: Host, source: str) -> str:
 
 def node_path(node: Host, source: str) -> str:
     """Path on the node of ``pool/dataset``."""
-    pool, _, dataset = source.partition("/")
+    pool, _slash, dataset = source.partition("/")
     path = (((node.node or {}).get("pools") or {}).get(pool) or {}).get("path") or f"/{pool}"
     return f"{path.rstrip('/')}/{dataset}".rstrip("/")
 
@@ -210,7 +210,7 @@ def directories(site: Site, host: Host, further: list[Tree]) -> list[Tree]:
     """Folders that must exist before containers start: parents first, each once."""
     found: dict[str, Tree] = {}
     for service, container, volume, use in uses(site, host):
-        owner, _, group = str(container["user"]).partition(":")
+        owner, _colon, group = str(container["user"]).partition(":")
         known = found.get(volume.path)
         if known is not None and (known["owned"] or use["read_only"]):
             continue

@@ -12,9 +12,14 @@ from runs import GUESTS, guest_python
 # OpenVPN's PKI and tls keys (made on the host), package managers' caches, logs, and applications' own data.
 COLLECT = r"""
 import hashlib, json, os, subprocess
-ROOTS = ["/etc/docker", "/etc/fail2ban", "/etc/mediaserver", "/etc/openvpn/server", "/etc/restic", "/etc/ssh", "/etc/sudoers.d",
-         "/etc/systemd/system", "/etc/ufw", "/etc/ddclient.conf", "/opt/mediaserver", "/usr/local", "/var/lib/mediaserver/trees",
-         "/etc/apt/apt.conf.d", "/etc/systemd/journald.conf.d", "/etc/sysctl.d", "/etc/localtime"]
+ROOTS = [
+    "/etc/docker", "/etc/fail2ban", "/etc/mediaserver", "/etc/openvpn/server", "/etc/restic", "/etc/ssh",
+    "/etc/sudoers.d", "/etc/systemd/system", "/etc/ufw", "/etc/ddclient.conf", "/opt/mediaserver", "/usr/local",
+    "/var/lib/mediaserver/trees", "/etc/apt/apt.conf.d", "/etc/systemd/journald.conf.d", "/etc/sysctl.d",
+    "/etc/localtime",
+]
+CONTAINER = '{{.Names}} {{.Image}} {{.State}} {{.Label "mediaserver.digest"}}'
+TIMERS = "systemctl list-timers --all --no-legend --plain | grep -o 'mediaserver-revert[^ ]*' || true"
 SKIP = ("/pki/", "/easy-rsa/", "ipp.txt", "/keys/", ".crt", ".key", "/clients/", "crl.pem")
 files = {}
 def note(path):
@@ -36,12 +41,16 @@ def lines(*argv):
     return sorted(subprocess.run(argv, check=True, capture_output=True, text=True).stdout.splitlines())
 state = {
     "files": files,
-    "containers": lines("docker", "ps", "-a", "--format", '{{.Names}} {{.Image}} {{.State}} {{.Label "mediaserver.digest"}}'),
+    "containers": lines("docker", "ps", "-a", "--format", CONTAINER),
     "networks": lines("docker", "network", "ls", "--format", "{{.Name}} {{.Driver}}"),
     "enabled": lines("systemctl", "list-unit-files", "--state=enabled", "--no-legend", "--plain"),
     "container rules": lines("nft", "-s", "list", "table", "inet", "mediaserver"),
-    "mounts": [line for line in lines("findmnt", "--real", "--noheadings", "--list", "--output", "TARGET") if line.startswith("/mnt")],
-    "timers left behind": lines("sh", "-c", "systemctl list-timers --all --no-legend --plain | grep -o 'mediaserver-revert[^ ]*' || true"),
+    "mounts": [
+        line
+        for line in lines("findmnt", "--real", "--noheadings", "--list", "--output", "TARGET")
+        if line.startswith("/mnt")
+    ],
+    "timers left behind": lines("sh", "-c", TIMERS),
 }
 print(json.dumps(state))
 """

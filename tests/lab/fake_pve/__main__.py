@@ -23,7 +23,7 @@ def driver_from(text: str | None) -> MachineDriver:
     if not text:
         return NullDriver()
     module, _, name = text.partition(":")
-    return getattr(importlib.import_module(module), name)()  # type: ignore[no-any-return]
+    return getattr(importlib.import_module(module), name)()
 
 
 def main() -> int:

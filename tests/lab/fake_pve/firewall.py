@@ -31,7 +31,7 @@ def _scope(call: Call, path: dict[str, str]) -> tuple[str, dict[str, Any]]:
         kind, key = "node", f"node/{path['node']}"
     else:
         kind, key = "cluster", "cluster"
-    empty = {"options": {}, "rules": [], "aliases": {}, "ipset": {}}
+    empty: dict[str, Any] = {"options": {}, "rules": [], "aliases": {}, "ipset": {}}
     return kind, call.world.data["firewall"].setdefault(key, empty)
 
 

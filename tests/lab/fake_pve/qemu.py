@@ -12,7 +12,7 @@ from . import mapping, storage
 from .driver import DriverError
 from .errors import ApiError, TaskError, invalid, no_config
 from .routing import Call, route
-from .schema import check, is_disk, parse, parse_key, prefix_of, render_disk
+from .schema import check, is_disk, parse, parse_key, prefix_of, render_disk, render_net
 from .world import World, digest, human, in_bytes
 
 VM = "/nodes/{node}/qemu/{vmid}"
@@ -23,7 +23,7 @@ def get(world: World, vmid: str | int) -> conf.Vm:
     vm = world.data["vms"].get(str(vmid))
     if vm is None:
         raise no_config(world.node, int(vmid))
-    return vm  # type: ignore[no-any-return]
+    return vm
 
 
 def vm_digest(vm: conf.Vm) -> str:
@@ -393,7 +393,7 @@ def clone(call: Call, node: str, vmid: str) -> Any:
 def _cloned(world: World, newid: int, key: str, value: str, full: bool, target: str | None) -> str:
     if prefix_of(key) == "net":
         net = parse_key(key, value)
-        return conf.render_net({**net, "macaddr": conf.new_mac()})
+        return render_net({**net, "macaddr": conf.new_mac()})
     if not is_disk(key):
         return value
     disk = parse_key(key, value)

@@ -84,7 +84,7 @@ SCALARS: dict[str, Kind] = {
 }  # fmt: skip
 SCALARS_9: dict[str, Kind] = {"allow-ksm": "bool", "ha-managed": "bool", "intel-tdx": "str"}
 CREATE_ONLY = {"vmid": "int", "pool": "str", "storage": "str", "start": "bool", "force": "bool", "unique": "bool",
-               "archive": "str", "bwlimit": "int", "import-working-storage": "str", "live-restore": "bool"}
+               "archive": "str", "bwlimit": "int", "import-working-storage": "str", "live-restore": "bool"}  # fmt: skip
 UPDATE_ONLY = {"delete": "str", "digest": "str", "revert": "str", "force": "bool", "skiplock": "bool",
                "background_delay": "int", "import-working-storage": "str"}  # fmt: skip
 DISK_PREFIXES = ("scsi", "virtio", "sata", "ide", "efidisk", "tpmstate")
@@ -151,7 +151,7 @@ def _check_value(name: str, kind: Kind, value: str) -> str | None:
 
 def _check_format(key: str, value: str) -> str | None:
     _default, properties = FORMATS[prefix_of(key) or ""]
-    problems = []
+    problems: list[str | None] = []
     for name, text in parse_key(key, value).items():
         if name not in properties:
             problems.append(f"{key}.{name}: {NOT_DEFINED}")
