@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Run mypy, strict, on everything that is typed: plugins (without modules), the lab, its stand-ins, the test tools.
+"""Run mypy, strict, on everything that is typed: plugins (without modules), the lab, its stand-ins, tools.
 
 Modules are tables around typed utilities and are checked by their tests. Stand-ins are programs, each in a folder of
 its own, that use the same file names; folders without a common name share one start of mypy.
@@ -24,6 +24,7 @@ def groups() -> list[tuple[list[Path], list[Path]]]:
     """Folders to look for imports in, and files to check, per start of mypy."""
     files = [path for kind in PLUGINS for path in sorted((COLLECTION / "plugins" / kind).glob("*.py"))]
     files += [path for folder in (*PROGRAMS, *PACKAGES) for path in sorted((ROOT / folder).glob("*.py"))]
+    files += sorted(ROOT.glob("roles/*/files/*.py"))
     found = [([ROOT / folder for folder in PROGRAMS], files)]
     for folder in sorted((ROOT / "tests/lab/standins").iterdir()):
         programs = sorted(folder.glob("*.py"))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[3] / "roles/backup/files/mediaserver-backup"
+SCRIPT = Path(__file__).resolve().parents[3] / "roles/backup/files/mediaserver_backup.py"
 NOW = 1_800_000_000.0
 DAY = 86400
 

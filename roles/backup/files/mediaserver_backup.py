@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """Run the backups that this host's services declare.
 
@@ -6,15 +5,19 @@
     mediaserver-backup run JOB...     these jobs now ("all": every job)
     mediaserver-backup status         one line a job
     mediaserver-backup restic ARG...  restic itself, with repository and password set
+    mediaserver-backup sqlite FILE    a consistent copy of a database in use, on standard output
 
 Sources and mounts are checked before each job: restic would skip a missing source and still end well.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -30,6 +33,10 @@ WRONG_PASSWORD = 12
 
 class Problem(Exception):
     """Why a job did not succeed, in words for the owner."""
+
+
+class Absent(Problem):
+    """The source is not there; before a job's first success that may be because its service never ran."""
 
 
 class Restic:
@@ -102,6 +109,11 @@ def container_id(project: str, service: str) -> str:
 def dump_command(job: dict[str, Any]) -> list[str]:
     """What writes the dump to its standard output. restic runs it, and keeps nothing when it fails."""
     database = job["database"]
+    if database["kind"] == "sqlite":
+        assert_mounted(database["file"], database.get("mount"))
+        if not Path(database["file"]).is_file():
+            raise Absent(f"Unable to dump {database['file']}: there is no such file")
+        return [sys.executable, os.path.abspath(sys.argv[0]), "sqlite", database["file"]]
     if database["kind"] != "postgresql":
         raise Problem(f"Unable to dump {job['name']}: {database['kind']} is not known")
     container = container_id(job["service"], database["container"])
@@ -109,10 +121,42 @@ def dump_command(job: dict[str, Any]) -> list[str]:
     return ["docker", "exec", container, *dump]
 
 
+def sqlite_copy(source: str, copy: Path) -> None:
+    """Copy a database that may be in use. Opened for writing, as only so SQLite can first finish what a crash left."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{Path(source).as_uri()}?mode=rw", uri=True, timeout=60)) as live:
+            with contextlib.closing(sqlite3.connect(copy)) as target:
+                live.backup(target)
+                found = target.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        raise Problem(f"Unable to dump {source}: {error}") from error
+    if found != "ok":
+        raise Problem(f"Unable to dump {source}: it is damaged: {found}")
+
+
+def sqlite_dump(source: str, state_dir: Path) -> int:
+    """What restic runs for a job of kind sqlite."""
+    os.umask(0o077)
+    copy = state_dir / "sqlite-copy"
+    try:
+        copy.unlink(missing_ok=True)  # a killed run may have left it
+        sqlite_copy(source, copy)
+        with copy.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.flush()
+    except Problem as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    finally:
+        copy.unlink(missing_ok=True)
+    return 0
+
+
 def backup_arguments(job: dict[str, Any], host: str) -> list[str]:
     common = ["backup", "--json", "--quiet", "--host", host, "--tag", job["name"]]
     if job.get("database"):
-        return [*common, "--stdin-from-command", "--stdin-filename", f"{job['name']}.sql", "--", *dump_command(job)]
+        name = f"{job['name']}.{'sqlite' if job['database']['kind'] == 'sqlite' else 'sql'}"
+        return [*common, "--stdin-from-command", "--stdin-filename", name, "--", *dump_command(job)]
     paths = []
     for source in job["paths"]:
         assert_mounted(source["path"], source.get("mount"))
@@ -245,6 +289,12 @@ class Runner:
         try:
             entry.update(run_job(job, self.config, self.repositories), success=started, ok=1)
             print(f"{job['name']}: snapshot {entry['snapshot'][:8]}, {entry['added']} bytes added")
+        except Absent as problem:
+            if "success" not in entry:
+                print(f"{job['name']}: nothing to save yet. {problem}")
+                return 0
+            entry["ok"] = 0
+            print(f"{job['name']}: {problem}", file=sys.stderr)
         except Problem as problem:
             entry["ok"] = 0
             print(f"{job['name']}: {problem}", file=sys.stderr)
@@ -294,10 +344,12 @@ def status(runner: Runner) -> int:
 
 def main(arguments: list[str]) -> int:
     verb, rest = (arguments[0] if arguments else ""), arguments[1:]
-    if verb not in ("due", "run", "status", "restic"):
+    if verb not in ("due", "run", "status", "restic", "sqlite") or (verb == "sqlite" and len(rest) != 1):
         print(__doc__, file=sys.stderr)
         return 2
     runner = Runner()
+    if verb == "sqlite":
+        return sqlite_dump(rest[0], runner.path.parent)
     if verb == "status":
         return status(runner)
     if verb == "restic":
