@@ -26,7 +26,7 @@ lab-status: ## what of the lab runs
 	@python3 tests/lab/lab.py status
 
 # --- the site: make VERB ENV=homelab SERVICE=jellyfin -----------------------------------------------------------------
-.PHONY: site plan verify up down restart status logs guests
+.PHONY: site plan verify up down restart status logs
 site: ## build or update the whole site (SERVICE=x: that service only)
 	$(PLAYBOOK) playbooks/site.yml $(if $(SERVICE),--tags $(SERVICE))
 plan: ## show what would run where, who could reach it, what is backed up
