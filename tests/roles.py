@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -38,6 +39,9 @@ SLOW_FIRST = ("services", "firewall", "openvpn", "base", "docker", "ddclient")
 LIMIT = 400
 """Seconds after which a scenario is killed and has failed."""
 TAIL = 60
+"""How many lines of a failed one's log are shown."""
+STEPS = ("create", "check", "converge", "idempotence", "check", "verify")
+"""What every scenario has to have gone through, in this order; more may lie between."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,15 @@ def environment(name: str) -> dict[str, str]:
     }
 
 
+def left_out(text: str) -> str | None:
+    """The first of STEPS that a log does not show as done, for molecule also passes what it was not told to do."""
+    done = iter(re.findall(r"^INFO +\[[^]>]+ > (\w+)\] Executed: Successful", text, re.MULTILINE))
+    for step in STEPS:
+        if step not in done:
+            return step
+    return None if "Verifier completed successfully" in text else "verify"
+
+
 def run(name: str, running: Running) -> Result:
     """Run one scenario. molecule does not destroy (that would stand last in a failed one's log): the end of it does."""
     log, folder = LOGS / f"{name}.log", WORK / name
@@ -120,12 +133,19 @@ def run(name: str, running: Running) -> Result:
         _, status, usage = os.wait4(process.pid, 0)
         timer.cancel()
         running.forget(process.pid)
-        seconds = time.monotonic() - begin
-        if seconds >= LIMIT:
-            output.write(f"\nkilled after {LIMIT} s\n".encode())
+    seconds = time.monotonic() - begin
     process.returncode = os.waitstatus_to_exitcode(status)
+    problem = None
+    if seconds >= LIMIT:
+        problem = f"killed after {LIMIT} s"
+    elif process.returncode == 0 and (step := left_out(log.read_text(errors="replace"))):
+        problem = f"the step {step} was not run: it has to be in the scenario's test_sequence, in the order {STEPS}"
+    if problem:
+        with log.open("a") as output:
+            output.write(f"\n{problem}\n")
     machines_down([name])
-    return Result(name, process.returncode == 0, seconds, usage.ru_utime + usage.ru_stime, log)
+    passed = process.returncode == 0 and not problem
+    return Result(name, passed, seconds, usage.ru_utime + usage.ru_stime, log)
 
 
 def machines_down(names: list[str]) -> None:
@@ -175,7 +195,8 @@ def main() -> int:
     if unknown := sorted(set(arguments.role or []) - set(everything)):
         parser.error(f"no scenario for {', '.join(unknown)}; there are: {', '.join(everything)}")
     names = [name for name in everything if not arguments.role or name in arguments.role]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: sys.exit(128 + received))
     LOGS.mkdir(parents=True, exist_ok=True)
     with alone():
         begin = time.monotonic()

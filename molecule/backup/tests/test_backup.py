@@ -24,7 +24,7 @@ def test_timer_runs(host):
 
 def test_every_job_has_whole_snapshots(host):
     tags = [one["tags"][0] for one in snapshots(host)]
-    assert sorted(set(tags)) == ["app-data", "app-main", "app-missing"]
+    assert sorted(set(tags)) == ["app-data", "app-live", "app-main", "app-missing"]
     assert {one["hostname"] for one in snapshots(host)} == {"molecule"}
 
 
@@ -32,6 +32,23 @@ def test_what_was_saved_comes_back(host):
     assert host.check_output("mediaserver-backup restic dump --tag app-data latest /srv/app/note.txt") == "precious"
     dump = host.check_output("mediaserver-backup restic dump --tag app-main latest app-main.sql")
     assert dump == "-- dump by exec 0123456789ab pg_dump --clean --if-exists --username=postgres --dbname=app"
+
+
+def test_sqlite_in_use_was_dumped_whole(host):
+    dump = host.check_output("mediaserver-backup restic dump --tag app-live latest app-live.sqlite | tr -cd '[:print:]'")
+    assert "SQLite format 3" in dump
+    assert "committed" in dump
+    assert "pending" not in dump
+    files = host.check_output("mediaserver-backup restic ls --tag app-data latest").splitlines()
+    assert "/srv/app/note.txt" in files
+    assert not [name for name in files if "live.db" in name]
+    assert host.file("/srv/app/live.db-wal").user == "nobody"
+
+
+def test_sqlite_that_never_was_there_is_awaited(host):
+    lines = host.file("/var/lib/mediaserver/metrics/backup.prom").content_string.splitlines()
+    assert not [line for line in lines if "last_run_successful" in line and "app-later" in line]
+    assert [line for line in lines if "due_timestamp" in line and "app-later" in line]
 
 
 def test_prometheus_learns_of_it(host):
