@@ -87,6 +87,11 @@ PROBE_OPTIONS = {
     "ca_certificate": {"type": "str"},
     "verify_certificate": {"type": "bool", "default": True},
 }
+SPEC = {
+    "scan": {"type": "list", "elements": "str", "default": []},
+    "ports": {"type": "str", "default": "1-65535"},
+    "probes": {"type": "list", "elements": "dict", "default": [], "options": PROBE_OPTIONS},
+}
 
 
 def ask(probe):
@@ -119,14 +124,4 @@ def work(module):
 
 
 if __name__ == "__main__":
-    main(
-        AnsibleModule(
-            argument_spec={
-                "scan": {"type": "list", "elements": "str", "default": []},
-                "ports": {"type": "str", "default": "1-65535"},
-                "probes": {"type": "list", "elements": "dict", "default": [], "options": PROBE_OPTIONS},
-            },
-            supports_check_mode=True,
-        ),
-        work,
-    )
+    main(AnsibleModule(argument_spec=SPEC, supports_check_mode=True), work)

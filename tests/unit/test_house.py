@@ -27,7 +27,6 @@ def test_every_module_has_a_test(module: str) -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_every_role_has_a_scenario_or_runs_in_the_lab(role: str) -> None:
     if role in LAB_ROLES:
-        pytest.importorskip("yaml")
         used = "".join(path.read_text() for path in (ROOT / "playbooks").rglob("*.yml"))
         used += "".join(path.read_text() for path in (ROOT / "roles").glob("*/tasks/*.yml"))
         used += "".join(path.read_text() for path in (ROOT / "roles/services/catalog").glob("*/service.yml"))
@@ -66,10 +65,35 @@ def test_every_make_verb_is_explained() -> None:
     assert phony <= explained, f"without an explanation: {sorted(phony - explained)}"
 
 
+def test_action_groups_hold_exactly_the_modules_of_their_api() -> None:
+    """The modules that take an API's connection options from its fragment, so that module_defaults reach them all."""
+    groups = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["action_groups"]
+    apis = {path.stem for path in (ROOT / "plugins/doc_fragments").glob("*.py")}
+    assert set(groups) == apis
+    for api in apis:
+        users = [
+            module
+            for module in MODULES
+            if f"  - homelab.mediaserver.{api}\n" in (ROOT / f"plugins/modules/{module}.py").read_text()
+        ]
+        assert groups[api] == users, api
+
+
+def test_changelog_names_the_modules_of_each_release() -> None:
+    releases = yaml.safe_load((ROOT / "changelogs/changelog.yaml").read_text())["releases"]
+    for version, release in releases.items():
+        added = f"\nversion_added: {version}\n"
+        modules = [name for name in MODULES if added in (ROOT / f"plugins/modules/{name}.py").read_text()]
+        named = sorted(module["name"] for module in release.get("modules", []))
+        assert named == modules, f"antsibull-changelog release --version {version} --update-existing"
+
+
 def test_only_one_place_looks_at_check_mode() -> None:
+    """Of modules and what they use. Actions run on the controller and hand the task's check mode on."""
     found = [
         str(path.relative_to(ROOT))
-        for path in (ROOT / "plugins").rglob("*.py")
-        if re.search(r"(module|self)\.check_mode", path.read_text())
+        for folder in ("modules", "module_utils", "plugin_utils")
+        for path in sorted((ROOT / "plugins" / folder).glob("*.py"))
+        if re.search(r"\b(module|self|_task)\.check_mode|_ansible_check_mode", path.read_text())
     ]
     assert found == ["plugins/module_utils/_reconcile.py"], found
