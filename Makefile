@@ -4,12 +4,14 @@ ENV ?= lab
 SERVICE ?=
 SHELL := /bin/bash
 PLAYBOOK = .venv/bin/ansible-playbook -i inventories/$(ENV)
+# as JSON, so that a query may hold spaces and quotes
+QUERY_ARG = {"plan_query": "$(subst ','\'',$(subst ",\",$(subst \,\\,$(QUERY))))"}
 SERVICE_ARGS = $(if $(SERVICE),-e service=$(SERVICE))
 
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z -]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # --- the lab ----------------------------------------------------------------------------------------------------------
 .PHONY: setup lab lab-up lab-destroy lab-status
@@ -21,22 +23,26 @@ lab-up: ## the lab's machines only: network, router, registry, Proxmox node (fak
 	@tools/setup --lab
 	@.venv/bin/python tests/lab/lab.py up
 lab-destroy: ## remove every trace of the lab
-	@if command -v docker >/dev/null; then python3 tests/lab/lab.py destroy; else echo "no Docker here: nothing to destroy"; fi
+	@if command -v docker >/dev/null; then python3 tests/lab/lab.py destroy --images --secrets; else echo "no Docker here: nothing to destroy"; fi
 lab-status: ## what of the lab runs
 	@python3 tests/lab/lab.py status
 
 # --- the site: make VERB ENV=homelab SERVICE=jellyfin -----------------------------------------------------------------
-.PHONY: site plan verify up down restart status logs
+.PHONY: site plan verify up down restart status guests logs vpn-profiles
 site: ## build or update the whole site (SERVICE=x: that service only)
 	$(PLAYBOOK) playbooks/site.yml $(if $(SERVICE),--tags $(SERVICE))
-plan: ## show what would run where, who could reach it, what is backed up
-	@$(PLAYBOOK) playbooks/plan.yml $(if $(HTML),-e plan_html=$(abspath $(HTML)))
+plan: ## show what would run where, who could reach it, what is backed up (HTML=page.html, QUERY=names[].name)
+	@$(PLAYBOOK) playbooks/plan.yml $(if $(HTML),-e plan_html=$(abspath $(HTML))) $(if $(QUERY),-e '$(QUERY_ARG)')
 verify: ## prove what is open and closed, from outside
 	$(PLAYBOOK) playbooks/verify.yml
 up down restart: ## start, stop, restart services (or guests: GUEST=vm-intranet)
 	$(PLAYBOOK) playbooks/operate.yml -e operation=$@ $(SERVICE_ARGS) $(if $(GUEST),-e guest=$(GUEST))
 status: ## state of guests, services, timers
 	@$(PLAYBOOK) playbooks/status.yml $(SERVICE_ARGS)
+guests: ## the Proxmox nodes' guests and their state
+	@$(PLAYBOOK) playbooks/status.yml --limit localhost,proxmox
+vpn-profiles: ## bring the VPN devices' profiles to inventories/ENV/.secrets/vpn/
+	$(PLAYBOOK) playbooks/vpn_profiles.yml
 logs: ## last log lines (LINES=50)
 	@$(PLAYBOOK) playbooks/logs.yml $(SERVICE_ARGS) $(if $(LINES),-e lines=$(LINES))
 
