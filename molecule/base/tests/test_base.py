@@ -25,6 +25,12 @@ def test_ssh_answers_on_every_port(host):
         assert host.socket(f"tcp://0.0.0.0:{port}").is_listening
 
 
+def test_scripts_have_a_folder_for_prometheus(host):
+    folder = host.file("/var/lib/mediaserver/metrics")
+    assert folder.is_directory
+    assert (folder.mode, folder.user) == (0o755, "root")
+
+
 def test_no_change_waits_for_a_confirmation(host):
     assert host.file("/var/lib/mediaserver/revert").listdir() == []
     assert "mediaserver-revert" not in host.check_output("systemctl list-units --all --plain --no-legend")
