@@ -4,7 +4,8 @@
 """What to do with Nginx Proxy Manager's certificates: pure comparison, no requests.
 
 An uploaded certificate is compared by its fingerprint where the API shows it, else by its time of expiry. That is told
-in the container's own time zone and without saying so, hence the tolerance.
+in the container's own time zone and without saying so: the difference must be a whole number of quarter hours, as those
+between time zones are, to the second.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile imp
 
 PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 ZONES = 15 * 3600  # seconds that two clocks in different zones may differ
+QUARTER = 900  # seconds; zones differ by multiples of it
 TIME = re.compile(rb"\x17\x0d(\d{12})Z|\x18\x0f(\d{14})Z")  # DER: UTCTime, GeneralizedTime
 
 
@@ -73,7 +75,10 @@ def same(option: dict[str, Any], current: dict[str, Any]) -> bool:
         return fingerprint(stored) == fingerprint(option["certificate"])
     told = told_expiry(current.get("expires_on"))
     uploaded = bool(stored or current.get("domain_names"))  # a run was killed before the upload otherwise
-    return told is not None and uploaded and abs(told - expiry(option["certificate"])) < ZONES
+    if told is None or not uploaded:
+        return False
+    difference = abs(told - expiry(option["certificate"]))
+    return difference < ZONES and (difference + 1) % QUARTER <= 2
 
 
 def find(option: dict[str, Any], existing: list[dict[str, Any]]) -> dict[str, Any] | None:

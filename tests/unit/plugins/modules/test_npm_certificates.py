@@ -171,3 +171,14 @@ def test_two_of_a_name():
     option = {"name": "home", "domains": None, "state": "absent"}
     with pytest.raises(Failure, match="several of that name"):
         _npm_certificates.plan_certificates([option], [{**entry, "id": 1}, {**entry, "id": 2}])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0, True), (7200, True), (-19800, True), (1, True), (38 * 60, False), (40, False), (16 * 3600, False)],
+    ids=["same", "2 h east", "5.5 h west", "rounded", "renewed 38 minutes later", "renewed at once", "another day"],
+)
+def test_a_renewed_certificate_is_told_from_another_time_zone(seconds, expected):
+    told = (EXPIRES + timedelta(seconds=seconds)).strftime("%Y-%m-%d %H:%M:%S")
+    current = {"meta": {}, "domain_names": ["a.example.org"], "expires_on": told}
+    assert _npm_certificates.same(certificate(), current) is expected
