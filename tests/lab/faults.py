@@ -58,8 +58,8 @@ def killed_run(number: int, task: int, delay: float) -> str:
     log = LOGS / f"killed-{number:02d}.log"
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
-            command("site.yml", "--skip-tags", "verify"), cwd=ROOT, env=environment(), stdout=output, stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL, start_new_session=True,
+            command("site.yml", "--skip-tags", "verify"), cwd=ROOT, env=environment(),
+            stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
     while process.poll() is None and tasks_in(log) < task:
         time.sleep(0.05)
