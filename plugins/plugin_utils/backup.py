@@ -10,6 +10,7 @@ from .model import Host, Service, Site, Tree
 from .problems import suggest
 
 MISSING = "backup-without-restic"
+SQLITE_SUFFIXES = ("", "-wal", "-shm", "-journal")
 
 
 def jobs(site: Site, host: Host) -> list[Tree]:
@@ -22,15 +23,43 @@ def jobs(site: Site, host: Host) -> list[Tree]:
         for volume, schedule in backup["volumes"].items():
             lies = service.volumes.get(volume)
             if lies is not None:
-                found.append(job(site, service, volume, schedule, paths=[{"path": lies.path, "mount": lies.mount}]))
+                what: Tree = {"paths": [{"path": lies.path, "mount": lies.mount}]}
+                if left_out := dumped(service, volume):
+                    what["exclude"] = left_out
+                found.append(job(site, service, volume, schedule, **what))
         for name, body in backup["paths"].items():
             found.append(job(site, service, name, body["schedule"], paths=[{"path": body["path"], "mount": None}]))
         for name, body in backup["databases"].items():
-            if body["kind"] == "sqlite" or body["container"] not in service.containers:
-                continue
-            database = {key: body[key] for key in ("container", "kind", "name", "user")}
-            found.append(job(site, service, name, body["schedule"], database=database))
+            database = dump(service, body)
+            if database:
+                found.append(job(site, service, name, body["schedule"], database=database))
     return found
+
+
+def dump(service: Service, body: Tree) -> Tree:
+    """What the runner dumps: a server's database, or a file of SQLite; nothing where that does not run here."""
+    if body["kind"] == "sqlite":
+        lies = service.volumes.get(body["volume"])
+        return {"kind": "sqlite", "file": f"{lies.path}/{body['file']}", "mount": lies.mount} if lies else {}
+    if body["container"] not in service.containers:
+        return {}
+    return {key: body[key] for key in ("container", "kind", "name", "user")}
+
+
+def dumped(service: Service, volume: str) -> list[str]:
+    """Files that a copy of the volume leaves out, as a dump has them: copied while it is written, one may be torn.
+
+    So does the marker of a finished setup: a volume that came back without its database must not open the ports.
+    """
+    bodies = (service.spec["backup"] or {}).get("databases", {}).values()
+    files = [body["file"] for body in bodies if body["kind"] == "sqlite" and body["volume"] == volume]
+    if not files or volume not in service.volumes:
+        return []
+    paths = [f"{file}{suffix}" for file in files for suffix in SQLITE_SUFFIXES]
+    marker_volume, _, marker = str(service.spec["setup_marker"] or "").partition("/")
+    if marker_volume == volume:
+        paths.append(marker)
+    return [f"{service.volumes[volume].path}/{path}" for path in paths]
 
 
 def job(site: Site, service: Service, name: str, schedule: str, **what: object) -> Tree:

@@ -190,6 +190,8 @@ def check_backup(entry: Entry, problems: Problems) -> None:
                     f"no volume is named {database['volume']!r}",
                     suggest(str(database["volume"]), spec["volumes"]),
                 )
+            if not database["file"]:
+                problems.add("backup-file", where.at("file"), "SQLite's file is missing", "Name it: file: data/app.db")
         elif container not in spec["containers"]:
             problems.add(
                 "backup-container",

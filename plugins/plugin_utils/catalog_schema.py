@@ -115,7 +115,7 @@ DATABASE = Table(
         "name": Text("Database"),
         "user": Text("User who may dump it"),
         "volume": Text("Volume of the file (sqlite)"),
-        "path": Text("File in that volume (sqlite)"),
+        "file": Text("File in that volume (sqlite)", pattern=FOLDER, wanted="a relative path"),
         "schedule": Text("How often", default="daily", choices=SCHEDULES),
     },
     "A database dump",

@@ -86,7 +86,7 @@ def backups(plan: Tree) -> list[str]:
         places = ", ".join(one["path"] for one in host["backups"]["repositories"])
         for job in host["backups"]["jobs"]:
             what = (
-                f"dump of {job['database']['name']}"
+                f"dump of {job['database'].get('file') or job['database']['name']}"
                 if job.get("database")
                 else ", ".join(one["path"] for one in job["paths"])
             )

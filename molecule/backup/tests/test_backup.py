@@ -35,7 +35,8 @@ def test_what_was_saved_comes_back(host):
 
 
 def test_sqlite_in_use_was_dumped_whole(host):
-    dump = host.check_output("mediaserver-backup restic dump --tag app-live latest app-live.sqlite | tr -cd '[:print:]'")
+    command = "mediaserver-backup restic dump --tag app-live latest app-live.sqlite"
+    dump = host.check_output(f"{command} | tr -cd '[:print:]'")
     assert "SQLite format 3" in dump
     assert "committed" in dump
     assert "pending" not in dump

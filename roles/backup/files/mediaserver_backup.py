@@ -113,7 +113,7 @@ def dump_command(job: dict[str, Any]) -> list[str]:
         assert_mounted(database["file"], database.get("mount"))
         if not Path(database["file"]).is_file():
             raise Absent(f"Unable to dump {database['file']}: there is no such file")
-        return [sys.executable, os.path.abspath(sys.argv[0]), "sqlite", database["file"]]
+        return [sys.executable, str(Path(sys.argv[0]).resolve()), "sqlite", database["file"]]
     if database["kind"] != "postgresql":
         raise Problem(f"Unable to dump {job['name']}: {database['kind']} is not known")
     container = container_id(job["service"], database["container"])
@@ -124,10 +124,12 @@ def dump_command(job: dict[str, Any]) -> list[str]:
 def sqlite_copy(source: str, copy: Path) -> None:
     """Copy a database that may be in use. Opened for writing, as only so SQLite can first finish what a crash left."""
     try:
-        with contextlib.closing(sqlite3.connect(f"{Path(source).as_uri()}?mode=rw", uri=True, timeout=60)) as live:
-            with contextlib.closing(sqlite3.connect(copy)) as target:
-                live.backup(target)
-                found = target.execute("PRAGMA quick_check(1)").fetchone()[0]
+        with (
+            contextlib.closing(sqlite3.connect(f"{Path(source).as_uri()}?mode=rw", uri=True, timeout=60)) as live,
+            contextlib.closing(sqlite3.connect(copy)) as target,
+        ):
+            live.backup(target)
+            found = target.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.Error as error:
         raise Problem(f"Unable to dump {source}: {error}") from error
     if found != "ok":
@@ -289,13 +291,13 @@ class Runner:
         try:
             entry.update(run_job(job, self.config, self.repositories), success=started, ok=1)
             print(f"{job['name']}: snapshot {entry['snapshot'][:8]}, {entry['added']} bytes added")
-        except Absent as problem:
-            if "success" not in entry:
-                print(f"{job['name']}: nothing to save yet. {problem}")
-                return 0
-            entry["ok"] = 0
-            print(f"{job['name']}: {problem}", file=sys.stderr)
         except Problem as problem:
+            if isinstance(problem, Absent) and "success" not in entry:
+                # it stays due, and is told as overdue should it never come
+                print(f"{job['name']}: nothing to save yet. {problem}")
+                entry.pop("ok", None)
+                self.save()
+                return 0
             entry["ok"] = 0
             print(f"{job['name']}: {problem}", file=sys.stderr)
         entry["seconds"] = time.time() - started

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.machinery
 import importlib.util
 import json
+import sqlite3
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -206,3 +210,75 @@ def test_no_summary_is_a_problem(runner: ModuleType) -> None:
     )
     with pytest.raises(runner.Problem, match="summary"):
         runner.summary("nothing\n")
+
+
+def sqlite_job(file: Path) -> dict[str, Any]:
+    body = {"kind": "sqlite", "file": str(file), "mount": None}
+    return {"name": "app-main", "service": "app", "schedule": "daily", "database": body, "keep": {"daily": 7}}
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[tuple[Path, sqlite3.Connection]]:
+    """A database in use: its newest row is only in the write-ahead log, another is not committed."""
+    (tmp_path / "data").mkdir()
+    file = tmp_path / "data/app.db"
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE t (v TEXT)")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("INSERT INTO t VALUES ('committed')")
+        connection.execute("BEGIN")
+        connection.execute("INSERT INTO t VALUES ('pending')")
+        yield file, connection
+
+
+def command(script: Path, state: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    config = state / "backup.json"
+    state.mkdir(exist_ok=True)
+    config.write_text(json.dumps({"state_dir": str(state), "jobs": [], "repositories": []}))
+    environment = {"MEDIASERVER_BACKUP_CONFIG": str(config)}
+    return subprocess.run([sys.executable, script, *arguments], env=environment, capture_output=True, check=False)
+
+
+def test_sqlite_dump_is_what_was_committed(live: tuple[Path, sqlite3.Connection], tmp_path: Path) -> None:
+    file, connection = live
+    done = command(SCRIPT, tmp_path / "state", "sqlite", str(file))
+    assert (done.returncode, done.stderr) == (0, b"")
+    restored = tmp_path / "restored.db"
+    restored.write_bytes(done.stdout)
+    with contextlib.closing(sqlite3.connect(restored)) as copy:
+        assert copy.execute("SELECT v FROM t").fetchall() == [("committed",)]
+    connection.execute("COMMIT")
+    assert connection.execute("SELECT count(*) FROM t").fetchone() == (2,), "the live database is untouched"
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["backup.json"], "no copy stays"
+
+
+def test_damaged_sqlite_is_no_dump(tmp_path: Path) -> None:
+    (tmp_path / "app.db").write_bytes(b"SQLite format 3\0" + b"\1" * 4096)
+    done = command(SCRIPT, tmp_path / "state", "sqlite", str(tmp_path / "app.db"))
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.startswith(b"Unable to dump ")
+    assert not (tmp_path / "state/sqlite-copy").exists()
+
+
+def test_sqlite_dump_runs_inside_restic(runner: ModuleType, live: tuple[Path, sqlite3.Connection]) -> None:
+    arguments = runner.backup_arguments(sqlite_job(live[0]), "host")
+    assert arguments[arguments.index("--stdin-filename") + 1] == "app-main.sqlite"
+    assert arguments[arguments.index("--") + 3 :] == ["sqlite", str(live[0])]
+
+
+@pytest.mark.parametrize(("before", "failures"), [({}, 0), ({"ok": 0}, 0), ({"success": NOW}, 1)])
+def test_sqlite_file_may_be_absent_until_it_was_there(
+    runner: ModuleType, tmp_path: Path, before: dict[str, Any], failures: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = sqlite_job(tmp_path / "app.db")
+    config = {"jobs": [job], "repositories": [], "state_dir": str(tmp_path), "metrics_file": str(tmp_path / "m")}
+    (tmp_path / "config").write_text(json.dumps(config | {"host": "host"}))
+    (tmp_path / "state.json").write_text(json.dumps({"app-main": before}))
+    monkeypatch.setattr(runner, "CONFIG", tmp_path / "config")
+    one = runner.Runner()
+    one.repositories = [runner.Restic(config, {"name": "local", "path": "/r"})]
+    assert one.one(job) == failures
+    ok = 'mediaserver_backup_last_run_successful{backup="app-main",service="app"} '
+    assert [line for line in (tmp_path / "m").read_text().splitlines() if line.startswith(ok)] == [f"{ok}0"] * failures
+    assert "mediaserver_backup_due_timestamp_seconds" in (tmp_path / "m").read_text(), "it is still awaited"

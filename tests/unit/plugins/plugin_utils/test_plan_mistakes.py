@@ -130,6 +130,8 @@ CASES = [
     Case("metrics-port", service("films", "metrics", to={"port": "figures"}), FILMS, "metrics.port", "no port is named 'figures'", True),
     Case("backup-volume", service("films", "backup", "volumes", "confg", to="daily"), FILMS, "backup.volumes.confg", "Did you mean config", True),
     Case("backup-container", service("photos", "backup", "databases", "main", "container", to="db"), PHOTOS, "backup.databases.main.container", "no container is named 'db'", True),
+    Case("backup-volume", service("films", "backup", "databases", to={"main": {"kind": "sqlite", "volume": "confg", "file": "a.db"}}), FILMS, "backup.databases.main.volume", "Did you mean config", True, name="backup-volume-of-sqlite"),
+    Case("backup-file", service("films", "backup", "databases", to={"main": {"kind": "sqlite", "volume": "config"}}), FILMS, "backup.databases.main.file", "Name it", True),
     Case("marker-volume", service("films", "setup_marker", to="data/.ready"), FILMS, "setup_marker", "no volume is named 'data'", True),
     Case("marker-without-role", drop("films", "configure", where="catalog"), FILMS, "setup_marker", "no role is named", True),
     Case("files-missing", lambda s: s.files.clear(), FILMS, "containers.films.files.etc", "templates/ has no such folder", True),

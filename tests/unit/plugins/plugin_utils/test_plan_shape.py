@@ -250,6 +250,21 @@ def test_backup_jobs(sample: Any) -> None:
     ]
 
 
+def test_sqlite_is_dumped_and_left_out_of_its_volume(sample: Any) -> None:
+    sample.catalog["films"]["backup"]["databases"] = {
+        "main": {"kind": "sqlite", "volume": "config", "file": "data/films.db"}
+    }
+    jobs = {job["name"]: job for job in planned(sample)["hosts"]["back"]["backups"]["jobs"]}
+    assert jobs["films-main"]["database"] == {
+        "kind": "sqlite", "file": "/mnt/appdata/films/config/data/films.db", "mount": "/mnt/appdata",
+    }  # fmt: skip
+    live = jobs["films-main"]["database"]["file"]
+    assert jobs["films-config"]["exclude"] == [
+        live, f"{live}-wal", f"{live}-shm", f"{live}-journal", "/mnt/appdata/films/config/.ready",
+    ]  # fmt: skip
+    assert "exclude" not in jobs["films-media"]
+
+
 def test_secrets_are_names(sample: Any) -> None:
     plan = planned(sample)
     names = {one["name"] for one in plan["secrets"]}
