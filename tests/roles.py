@@ -139,7 +139,7 @@ def run(name: str, running: Running) -> Result:
     if seconds >= LIMIT:
         problem = f"killed after {LIMIT} s"
     elif process.returncode == 0 and (step := left_out(log.read_text(errors="replace"))):
-        problem = f"the step {step} was not run: it has to be in the scenario's test_sequence, in the order {STEPS}"
+        problem = f"{step} did not run. A scenario has tests, and its test_sequence goes through {', '.join(STEPS)}"
     if problem:
         with log.open("a") as output:
             output.write(f"\n{problem}\n")
@@ -176,7 +176,8 @@ def run_all(names: list[str], workers: int) -> list[Result]:
             word = "passed" if result.passed else "FAILED"
             print(f"{result.name:<12}{word:<8}{result.seconds:>7.1f} s{result.cpu:>7.1f} s CPU", flush=True)
             if not result.passed:
-                lines = result.log.read_text(errors="replace").splitlines()[-TAIL:]
+                text = re.sub(r"\x1b\[[\d;]*m", "", result.log.read_text(errors="replace"))
+                lines = text.splitlines()[-TAIL:]
                 print("\n".join(f"    {line}" for line in lines), f"\n    (all of it: {result.log})", flush=True)
     finally:
         running.end()
