@@ -56,7 +56,7 @@ def dumped(service: Service, volume: str) -> list[str]:
     if not files or volume not in service.volumes:
         return []
     paths = [f"{file}{suffix}" for file in files for suffix in SQLITE_SUFFIXES]
-    marker_volume, _, marker = str(service.spec["setup_marker"] or "").partition("/")
+    marker_volume, _slash, marker = str(service.spec["setup_marker"] or "").partition("/")
     if marker_volume == volume:
         paths.append(marker)
     return [f"{service.volumes[volume].path}/{path}" for path in paths]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -56,6 +57,13 @@ def test_public_variables_stand_in_defaults_and_in_the_specification(role: str) 
 def test_every_plugin_names_its_licence(path: Path) -> None:
     head = "\n".join(path.read_text().splitlines()[:20])
     assert "SPDX-License-Identifier: GPL-3.0-or-later" in head or not head
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "plugins").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_unused_values_have_a_name(path: Path) -> None:
+    """ansible-test refuses the name `_`, a minute later than this."""
+    names = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name) and node.id == "_"]
+    assert not names, f"line {names[0].lineno}: say what it is, as in _slash"
 
 
 def test_every_make_verb_is_explained() -> None:
