@@ -25,6 +25,13 @@ def test_cache_says_good(host):
     assert cache.count("status=good") == 2
 
 
+def test_the_given_authority_is_trusted(host):
+    assert "ssl_ca_file=/etc/mediaserver/ddclient-ca.pem" in host.file("/etc/ddclient.conf").content_string
+    authority = host.file("/etc/mediaserver/ddclient-ca.pem")
+    assert authority.content_string.strip() == host.file("/root/ca.pem").content_string.strip()
+    assert authority.mode == 0o644
+
+
 def test_daemon_runs_and_starts_at_boot(host):
     assert host.service("ddclient").is_running
     assert host.service("ddclient").is_enabled

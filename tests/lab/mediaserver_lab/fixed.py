@@ -13,10 +13,13 @@ from .layout import (
     API_STATE,
     APT_CACHE_PORT,
     DOMAIN,
+    DYNDNS_LOGIN,
+    DYNDNS_PASSWORD,
     EXTRANET,
     FORWARDS,
     INTERNET,
     INTERNET6,
+    LAB_DIR,
     LAN,
     MACHINES,
     NODE,
@@ -171,15 +174,43 @@ def container(machine: Machine, image: str) -> machines.Container:
     )
 
 
+def dyndns_files(secrets: Secrets) -> dict[str, tuple[bytes, int]]:
+    """The stand-in for the provider of dynamic names, and its service."""
+    key, certificate = secrets.certificate(INTERNET_MACHINE.addresses, INTERNET_MACHINE.name)
+    folder = "/usr/local/lib/mediaserver-lab/dyndns"
+    unit = f"""[Unit]
+Description=Stand-in for a provider of dynamic names
+
+[Service]
+Environment=LOGIN={DYNDNS_LOGIN} PASSWORD={DYNDNS_PASSWORD} DOMAIN={DOMAIN}
+Environment=STATE=/var/lib/mediaserver-lab/dyndns.json
+ExecStart=/usr/bin/python3 {folder}/dyndns.py {folder}/cert.pem {folder}/key.pem
+Restart=always
+RestartSec=1
+"""
+    return {
+        f"{folder}/dyndns.py": ((LAB_DIR / "internet/dyndns.py").read_bytes(), 0o644),
+        f"{folder}/cert.pem": (certificate.encode(), 0o644),
+        f"{folder}/key.pem": (key.encode(), 0o600),
+        "/etc/systemd/system/mediaserver-lab-dyndns.service": (unit.encode(), 0o644),
+        # files only are copied in, no links: this is what `systemctl enable` would say
+        "/etc/systemd/system/multi-user.target.d/dyndns.conf": (
+            b"[Unit]\nWants=mediaserver-lab-dyndns.service\n",
+            0o644,
+        ),
+    }
+
+
 def files(machine: Machine, secrets: Secrets, images: Images) -> dict[str, tuple[bytes, int]]:
     """Configuration that is copied into the machine before each boot."""
     if machine in (ROUTER, INTERNET_MACHINE):
         rules = nftables_conf() if machine is ROUTER else internet_nftables_conf()
         names = dnsmasq_conf("lan0", EXTRANET) if machine is ROUTER else dnsmasq_conf("wan0", ROUTER_WAN)
-        return {
+        found = {
             "/etc/nftables.conf": (rules.encode(), 0o755),
             "/etc/dnsmasq.d/lab.conf": (names.encode(), 0o644),
         }
+        return found | (dyndns_files(secrets) if machine is INTERNET_MACHINE else {})
     if machine is NODE:
         key, certificate = secrets.certificate(machine.addresses, machine.name)
         driver = {

@@ -86,6 +86,8 @@ EXTRANET = "10.77.1.111"
 FORWARDS: tuple[tuple[str, int], ...] = (("tcp", 80), ("tcp", 443), ("udp", 1194))
 DOMAIN = "lab.test"
 """Names below it are the extranet's LAN address inside (split DNS) and the router's public one outside."""
+DYNDNS_LOGIN, DYNDNS_PASSWORD = "lab.test-home", "lab-only"
+"""Who may update dynamic names at the machine ``internet``; inventories/lab says the same."""
 REGISTRY_PORT = 5000
 IMAGES_PORT = 8080
 APT_CACHE_PORT = 3142

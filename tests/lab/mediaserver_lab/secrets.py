@@ -48,22 +48,24 @@ class Secrets:
         return path.read_text().strip()
 
     def certificate(self, addresses: Iterable[str], name: str) -> tuple[str, str]:
-        """Key and certificate of the node's API, signed by the lab's own authority ``pve-ca.pem``."""
-        authority, key, request = (self.folder / f for f in ("pve-ca.pem", "lab/pve-ca.key", "lab/pve.csr"))
-        node_key, node_cert = self.folder / "lab/pve.key", self.folder / "lab/pve.pem"
-        if not (authority.exists() and node_cert.exists()):
-            key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            new = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj"]
+        """Key and certificate of a machine, signed by the lab's own authority ``pve-ca.pem``."""
+        authority, authority_key = self.folder / "pve-ca.pem", self.folder / "lab/pve-ca.key"
+        key, request, certificate = (self.folder / f"lab/{name}.{kind}" for kind in ("key", "csr", "pem"))
+        new = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj"]
+        fresh = not (authority.exists() and authority_key.exists())
+        if fresh:
+            authority_key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             ca_usage = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
             run([*new, "/CN=mediaserver lab authority", "-x509", "-days", "3650", *ca_usage,
-                 "-keyout", str(key), "-out", str(authority)])  # fmt: skip
-            run([*new, f"/CN={name}", "-keyout", str(node_key), "-out", str(request)])
+                 "-keyout", str(authority_key), "-out", str(authority)])  # fmt: skip
+        if fresh or not certificate.exists():
+            run([*new, f"/CN={name}", "-keyout", str(key), "-out", str(request)])
             names = ",".join([*(f"IP:{address}" for address in addresses), f"DNS:{name}"])
             usage = f"subjectAltName={names}\nextendedKeyUsage=serverAuth\n"
-            extensions = self._write("lab/pve.ext", usage)
-            run(["openssl", "x509", "-req", "-in", str(request), "-CA", str(authority), "-CAkey", str(key),
-                 "-CAcreateserial", "-days", "3650", "-extfile", str(extensions), "-out", str(node_cert)])  # fmt: skip
-        return node_key.read_text(), node_cert.read_text()
+            extensions = self._write(f"lab/{name}.ext", usage)
+            sign = ["openssl", "x509", "-req", "-CA", str(authority), "-CAkey", str(authority_key), "-CAcreateserial"]
+            run([*sign, "-days", "3650", "-extfile", str(extensions), "-in", str(request), "-out", str(certificate)])
+        return key.read_text(), certificate.read_text()
 
     def pin(self, entries: Iterable[tuple[str, str]]) -> None:
         """Pin host keys (address, public key) in known_hosts; other hosts' lines stay."""
