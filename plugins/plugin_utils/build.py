@@ -150,7 +150,7 @@ def host_plan(site: Site, host: Host) -> Tree:
     compose.check_names(site, host)
     check_gpu(site, host)
     classes = guests.classes(site, host)
-    host_files = files.build(site, host, openings)
+    host_files = [*files.build(site, host, openings), *monitoring.target_files(site, host)]
     return {
         "address": host.address,
         "address6": host.address6 or None,

@@ -42,6 +42,24 @@ def scrape(site: Site, host: Host) -> list[Tree]:
     return found
 
 
+def target_files(site: Site, host: Host) -> list[Tree]:
+    """One file per scraped service for Prometheus' file discovery: a service's own, so that its tag brings it along."""
+    found = []
+    provider = site.provider("monitoring")
+    for entry in scrape(site, host):
+        groups = [
+            {
+                "targets": [target],
+                "labels": {"job": entry["job"], "__metrics_path__": entry["path"], "host": entry["hosts"][target]},
+            }
+            for target in entry["targets"]
+        ]
+        path = f"{site.root}/services/{provider.name if provider else ''}/files/config/targets/{entry['service']}.json"
+        found.append({"path": path, "service": entry["service"], "mode": "0644", "owner": 0, "group": 0,
+                      "secret": False, "yaml": groups})  # fmt: skip
+    return found
+
+
 def prometheus_url(site: Site, host: Host) -> str | None:
     """Prometheus as its own host reaches it."""
     provider = site.provider("monitoring")

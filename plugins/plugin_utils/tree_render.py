@@ -208,10 +208,13 @@ def _where(error: yaml.MarkedYAMLError) -> str:
 
 
 def digest(entries: Iterable[Entry], project: str, directory: str) -> str:
-    """The digest of a project: all of its service's files but its .env and its systemd units."""
+    """The digest of a project: all of its service's files below its folder, but not its .env.
+
+    What one service adds to another's folder (a scrape target) restarts neither.
+    """
     lines = hashlib.sha256()
     for entry in sorted(entries, key=lambda item: item.path):
-        if entry.service != project or entry.path == f"{directory}/.env" or entry.path.startswith("/etc/systemd/"):
+        if entry.service != project or entry.path == f"{directory}/.env" or not entry.path.startswith(f"{directory}/"):
             continue
         path = entry.path.removeprefix(f"{directory}/")
         content = hashlib.sha256(entry.data).hexdigest()

@@ -111,11 +111,8 @@ def render(path: Path, **variables: Any) -> str:
 
 def prometheus_files(folder: Path) -> Path:
     alerts = [{"service": path.parent.name, "file": str(path)} for path in sorted(CATALOG.glob("*/alerts.yml"))]
-    target = "198.51.100.1:9100"
-    scrape = [{"job": "node-exporter", "path": "/metrics", "targets": [target], "hosts": {target: "extranet"}}]
     variables = {
         "plan": {"site": {"name": "test"}, "alerts": alerts},
-        "host": {"scrape": scrape},
         "settings": {"scrape_interval": "30s", "scrape": [{"job_name": "more", "static_configs": []}]},
     }
     source = CATALOG / "prometheus/templates/config"
@@ -129,9 +126,7 @@ def prometheus_files(folder: Path) -> Path:
 
 def test_prometheus_gets_targets_and_all_rules(tmp_path: Path) -> None:
     config = yaml.safe_load(prometheus_files(tmp_path).read_text())
-    assert config["scrape_configs"][0]["static_configs"] == [
-        {"targets": ["198.51.100.1:9100"], "labels": {"host": "extranet"}}
-    ]
+    assert config["scrape_configs"][0]["file_sd_configs"] == [{"files": ["/etc/prometheus/targets/*.json"]}]
     assert config["scrape_configs"][1]["job_name"] == "more"
     groups = yaml.safe_load((tmp_path / "rules.yml").read_text())["groups"]
     expected = [

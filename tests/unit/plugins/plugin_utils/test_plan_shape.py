@@ -232,6 +232,16 @@ def test_route_of_zones_becomes_networks(sample: Any) -> None:
     assert route["allow"] == ["192.168.1.0/24", "fd00:1::/64"]
 
 
+def test_each_scraped_service_brings_its_own_target_file(sample: Any) -> None:
+    files = {one["path"]: one for one in planned(sample)["hosts"]["back"]["files"]}
+    folder = "/opt/mediaserver/services/watch/files/config/targets"
+    gauge = files[f"{folder}/gauge.json"]
+    assert gauge["service"] == "gauge"
+    assert [group["targets"] for group in gauge["yaml"]] == [["192.168.1.111:9100"], ["host.docker.internal:9100"]]
+    assert {group["labels"]["job"] for group in gauge["yaml"]} == {"gauge"}
+    assert all(group["labels"]["__metrics_path__"].startswith("/") for group in gauge["yaml"])
+
+
 def test_scrape_targets(sample: Any) -> None:
     scrape = {one["job"]: one["targets"] for one in planned(sample)["hosts"]["back"]["scrape"]}
     assert scrape["meter"] == ["192.168.1.111:8080", "meter:8080"]
