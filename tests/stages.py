@@ -39,7 +39,7 @@ class Stage:
 
 
 STAGES = [
-    Stage("lint", "ruff, mypy, yamllint, ansible-lint (production), shellcheck", 180, "quick", [
+    Stage("lint", "ruff, mypy, yamllint, ansible-lint (production), shellcheck", 240, "quick", [
         [str(BIN / "ruff"), "check", "."],
         [str(BIN / "ruff"), "format", "--check", "."],
         [PYTHON, "tests/check_types.py"],
@@ -47,19 +47,19 @@ STAGES = [
         ["shellcheck", "tools/setup", ".ci/run"],
         [str(BIN / "ansible-lint"), "--offline", "--strict"],
     ]),
-    Stage("sanity", "ansible-test sanity on the built and unpacked collection", 180, "quick", [
+    Stage("sanity", "ansible-test sanity on the built and unpacked collection", 240, "quick", [
         [PYTHON, "tests/sanity.py"],
     ]),
     Stage("unit", "pytest: plan, modules against fakes, stand-ins, docs", 300, "quick", [
         [str(BIN / "pytest"), "-q", "-n", "2", "tests/unit"],
     ]),
-    Stage("roles", "molecule: check, converge, idempotence, check, verify", 600, "quick", [
+    Stage("roles", "molecule: check, converge, idempotence, check, verify", 780, "quick", [
         [PYTHON, "tests/roles.py"],
     ]),
-    Stage("lab", "site.yml whole in the lab, second run, check run, probes, planted secrets", 900, "quick", [
+    Stage("lab", "site.yml whole in the lab, second run, check run, probes, planted secrets", 1200, "quick", [
         [PYTHON, "tests/lab/end_to_end.py"],
     ]),
-    Stage("faults", "runs killed at seeded moments converge (3)", 420, "quick", [
+    Stage("faults", "runs killed at seeded moments converge (3)", 720, "quick", [
         [PYTHON, "tests/lab/faults.py", "--kills", "3"],
     ]),
     Stage("faults-long", "runs killed at seeded moments converge (20)", 3600, "long", [
