@@ -36,6 +36,8 @@ WORK = ROOT / ".lab" / "molecule"
 LAB = [sys.executable, str(ROOT / "tests" / "lab" / "lab.py")]
 SLOW_FIRST = ("services", "firewall", "openvpn", "base", "docker", "ddclient")
 """The longest begin first, so that none is left alone at the end; what is not named comes after them."""
+PREFIX = "all-"
+"""Begins the names of this run's machines: who runs a scenario by hand at the same time takes none of them away."""
 LIMIT = 400
 """Seconds after which a scenario is killed and has failed."""
 TAIL = 60
@@ -99,6 +101,7 @@ def environment(name: str) -> dict[str, str]:
         "PATH": path,
         "PYTHONPATH": str(ROOT / "playbooks" / "collections"),
         "MOLECULE_EPHEMERAL_DIRECTORY": str(WORK / name),
+        "MEDIASERVER_MACHINE_PREFIX": PREFIX,
         "NO_COLOR": "1",
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_FORCE_COLOR": "0",
@@ -149,7 +152,8 @@ def run(name: str, running: Running) -> Result:
 
 
 def machines_down(names: list[str]) -> None:
-    subprocess.run([*LAB, "machine", "down", *names], cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
+    machines = [PREFIX + name for name in names]
+    subprocess.run([*LAB, "machine", "down", *machines], cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
 
 
 @contextlib.contextmanager
