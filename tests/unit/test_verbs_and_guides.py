@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""The Makefile's verbs are whole, and the first evening's guide says what the reference inventory needs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+MAKEFILE = (ROOT / "Makefile").read_text()
+RULES = {
+    name: bool(explanation)
+    for names, explanation in re.findall(r"^([a-z][a-z -]*):[^=\n#]*(## \S.*)?$", MAKEFILE, re.MULTILINE)
+    for name in names.split()
+}
+PHONY = [name for line in re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE) for name in line.split()]
+GUIDE = (ROOT / "docs/guides/first-evening.md").read_text()
+
+
+def dry(*arguments: str) -> str:
+    done = subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_every_verb_has_a_rule_an_explanation_and_is_phony() -> None:
+    assert sorted(RULES) == sorted(PHONY)
+    assert [name for name, explained in RULES.items() if not explained] == []
+
+
+def test_help_names_every_verb() -> None:
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(PHONY) <= set(done.stdout.split())
+
+
+def test_every_playbook_of_the_operator_has_a_verb() -> None:
+    for path in (ROOT / "playbooks").glob("[a-z]*.yml"):
+        assert f"playbooks/{path.name}" in MAKEFILE, path.name
+
+
+@pytest.mark.parametrize("query", ["forwards", "hosts.*.services[]", "probes[?zone=='internet'].[\"address\", port]"])
+def test_a_query_reaches_the_plan_as_it_was_written(query: str) -> None:
+    command = dry("plan", f"QUERY={query}")
+    words = subprocess.run(
+        ["bash", "-c", "printf '%s\\0' " + command], capture_output=True, text=True, check=True
+    ).stdout.split("\0")
+    assert yaml.safe_load(words[words.index("-e") + 1]) == {"plan_query": query}
+
+
+def test_lab_destroy_leaves_nothing() -> None:
+    assert "lab.py destroy --images --secrets" in dry("lab-destroy")
+
+
+def homelab() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / "inventories/homelab/hosts.yml").read_text())
+    return found["all"]["children"]
+
+
+def test_guide_makes_every_pool_and_dataset() -> None:
+    for pool, body in homelab()["proxmox"]["hosts"]["pve"]["node"]["pools"].items():
+        assert re.search(rf"^zpool create .* {pool} /dev/disk/by-id/", GUIDE, re.MULTILINE), pool
+        for dataset, quota in body["datasets"].items():
+            assert re.search(rf"^zfs create (-o quota={quota} )?{pool}/{dataset}\b", GUIDE, re.MULTILINE), dataset
+
+
+def test_guide_lets_the_token_reach_every_guest_and_storage() -> None:
+    children = homelab()
+    node = children["proxmox"]["hosts"]["pve"]["node"]
+    guests = [host["guest"]["vmid"] for group in ("extranet", "intranet") for host in children[group]["hosts"].values()]
+    assert f"for id in {' '.join(map(str, sorted(guests)))}; do" in GUIDE
+    stores = re.search(r"for store in (.*?); do", GUIDE)
+    assert stores
+    assert {node["image_storage"], node["snippet_storage"], node["disk_storage"], "tank-ssd-postgres"} == set(
+        stores[1].split()
+    )
+    assert f"pveum user add {node['api']['user']}\n" in GUIDE
+    assert f"pveum user token add {node['api']['user']} {node['api']['token_id']} " in GUIDE
