@@ -79,3 +79,13 @@ def test_guide_lets_the_token_reach_every_guest_and_storage() -> None:
     )
     assert f"pveum user add {node['api']['user']}\n" in GUIDE
     assert f"pveum user token add {node['api']['user']} {node['api']['token_id']} " in GUIDE
+
+
+def test_playbooks_that_ask_the_api_carry_the_token() -> None:
+    asking = [
+        path
+        for path in (ROOT / "playbooks").rglob("*.yml")
+        if "collections" not in path.parts and "group/homelab.mediaserver.proxmox" in path.read_text()
+    ]
+    assert asking
+    assert [path.name for path in asking if "api_token_secret" not in path.read_text()] == []
