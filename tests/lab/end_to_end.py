@@ -49,7 +49,9 @@ def expect(condition: bool, message: str) -> None:
 
 
 def machines_up() -> str:
-    stream([sys.executable, str(LAB), "reset"])
+    # not `reset`: machines of another checkout know other keys
+    stream([sys.executable, str(LAB), "destroy", "--keep-tests"])
+    stream([sys.executable, str(LAB), "up"])
     return ""
 
 
