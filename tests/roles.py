@@ -121,6 +121,7 @@ def left_out(text: str) -> str | None:
 def run(name: str, running: Running) -> Result:
     """Run one scenario. molecule does not destroy (that would stand last in a failed one's log): the end of it does."""
     log, folder = LOGS / f"{name}.log", WORK / name
+    log.with_suffix(".journal").unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     begin = time.monotonic()
@@ -146,9 +147,18 @@ def run(name: str, running: Running) -> Result:
     if problem:
         with log.open("a") as output:
             output.write(f"\n{problem}\n")
-    machines_down([name])
     passed = process.returncode == 0 and not problem
+    if not passed:
+        keep_journal(name)
+    machines_down([name])
     return Result(name, passed, seconds, usage.ru_utime + usage.ru_stime, log)
+
+
+def keep_journal(name: str) -> None:
+    """Keep what a failed scenario's machine has to say, beside the log."""
+    with (LOGS / f"{name}.journal").open("wb") as output:
+        argv = ["docker", "exec", f"mediaserver-lab-test-{PREFIX}{name}", "journalctl", "--no-pager", "--lines=3000"]
+        subprocess.run(argv, stdout=output, stderr=subprocess.STDOUT, check=False)
 
 
 def machines_down(names: list[str]) -> None:
@@ -181,8 +191,8 @@ def run_all(names: list[str], workers: int) -> list[Result]:
             print(f"{result.name:<12}{word:<8}{result.seconds:>7.1f} s{result.cpu:>7.1f} s CPU", flush=True)
             if not result.passed:
                 text = re.sub(r"\x1b\[[\d;]*m", "", result.log.read_text(errors="replace"))
-                lines = text.splitlines()[-TAIL:]
-                print("\n".join(f"    {line}" for line in lines), f"\n    (all of it: {result.log})", flush=True)
+                print("\n".join(f"    {line}" for line in text.splitlines()[-TAIL:]))
+                print(f"    (all of it: {result.log}, the machine's journal beside it)", flush=True)
     finally:
         running.end()
         pool.shutdown(cancel_futures=True)
