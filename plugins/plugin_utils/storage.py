@@ -206,6 +206,13 @@ def node_path(node: Host, source: str) -> str:
     return f"{path.rstrip('/')}/{dataset}".rstrip("/")
 
 
+def folder_mode(storage_class: str, own: bool) -> str:
+    """Mode of a volume's folder. PostgreSQL sets 0700 on its own at each start: another mode would change for ever."""
+    if storage_class == "database":
+        return "0700"
+    return "0750" if own else "0755"
+
+
 def directories(site: Site, host: Host, further: list[Tree]) -> list[Tree]:
     """Folders that must exist before containers start: parents first, each once."""
     found: dict[str, Tree] = {}
@@ -219,7 +226,7 @@ def directories(site: Site, host: Host, further: list[Tree]) -> list[Tree]:
             "path": volume.path,
             "owner": int(owner) if own else 0,
             "group": int(group) if own else 0,
-            "mode": "0750" if own else "0755",
+            "mode": folder_mode(volume.storage, own),
             "below": volume.mount,
             "service": service.name,
             "owned": own,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ansible_collections.homelab.mediaserver.plugins.plugin_utils import storage
+
 
 def planned(sample: Any) -> dict[str, Any]:
     result = sample.plan()
@@ -150,6 +152,12 @@ def test_directories_belong_to_their_user_parents_first(sample: Any) -> None:
     assert paths.index("/mnt/appdata/films") < paths.index("/mnt/appdata/films/config")
     config = next(one for one in found if one["path"] == "/mnt/appdata/films/config")
     assert (config["owner"], config["below"], config["service"]) == (1000, "/mnt/appdata", "films")
+
+
+def test_a_database_folder_has_the_mode_that_postgresql_gives_it() -> None:
+    assert storage.folder_mode("database", True) == "0700"
+    assert storage.folder_mode("appdata", True) == "0750"
+    assert storage.folder_mode("media", False) == "0755"
 
 
 def test_mounts_of_a_guest(sample: Any) -> None:
