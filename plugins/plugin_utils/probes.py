@@ -13,6 +13,10 @@ ANSWERS = [200, 204, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405]
 """Any of these shows that the application itself answers."""
 
 
+REFUSED = [403]
+"""What the proxy answers to somebody whom a name's access list does not name."""
+
+
 def build(
     site: Site, hosts: dict[str, Tree], nodes: dict[str, list[Tree]], routes: list[Tree], forwards: list[Tree]
 ) -> list[Tree]:
@@ -175,7 +179,8 @@ def through_router(site: Site, hosts: dict[str, Tree], forwards: list[Tree]) -> 
 
 
 def names(site: Site, hosts: dict[str, Tree], routes: list[Tree], forwards: list[Tree]) -> list[Tree]:
-    """Public names, asked through the proxy from each zone that may use them."""
+    """Public names, asked through the proxy from each zone that may use them, and from the Internet in any case: a name
+    that is not for it must be refused by the proxy."""
     found = []
     for route in routes:
         proxy, service = site.hosts[route["host"]], site.services[route["service"]]
@@ -184,11 +189,19 @@ def names(site: Site, hosts: dict[str, Tree], routes: list[Tree], forwards: list
             for zone in ("lan", "vpn")
             if site.zones.get(zone) and may(site, route, zone)
         ]
-        if route["allow"] == "any" and any(one["port"] == 443 and one["to"] == proxy.address for one in forwards):
-            asked += [("internet", "router", address) for version, address in public(site) if version == 4]
-        how = {"speak": "https", "path": health_path(service) or route["path"], "server_name": route["domains"][0]}
+        outside: list[str] = []
+        if any(one["port"] == 443 and one["to"] == proxy.address for one in forwards):
+            outside = [address for version, address in public(site) if version == 4]
+        how: Tree = {
+            "speak": "https",
+            "path": health_path(service) or route["path"],
+            "server_name": route["domains"][0],
+        }
         for zone, name, address in asked:
             found.append(entry(name, address, 4, 443, "tcp", zone, service, None, **how))
+        refused = {} if route["allow"] == "any" else {"expect": "refused", "status": REFUSED}
+        for address in outside:
+            found.append(entry("router", address, 4, 443, "tcp", "internet", service, None, **how, **refused))
     return found
 
 

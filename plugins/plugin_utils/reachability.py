@@ -19,7 +19,10 @@ ZONES = ("internet", "lan", "edge", "vpn")
 
 @dataclass(frozen=True)
 class Row:
-    """One line of verify's table. ``seen`` is what the prober found, ``ok`` whether it is what the plan says."""
+    """One line of verify's table. ``seen`` is what the prober found, ``ok`` whether it is what the plan says.
+
+    ``expected``: open, closed, or refused: the port is the proxy's, but this name must not be served here.
+    """
 
     zone: str
     prober: str
@@ -120,7 +123,7 @@ def judge(
         seen_zones.add(observation["zone"])
         found, asked = _conversations(observation, probes, names)
         rows += found
-        expected_open = {(row.address, row.port) for row in found if row.expected == "open"}
+        expected_open = {(row.address, row.port) for row in found if row.expected != "closed"}
         for address, ports in observation["open_ports"].items():
             if ports is None:
                 rows.append(_unreachable(observation, names, address))
@@ -131,7 +134,7 @@ def judge(
             planned = sum(1 for known, port in expected_open if known == address and port.startswith("tcp/"))
             closed += 65535 - len(surprising) - planned
         made += asked
-        closed += sum(1 for row in found if row.expected == "closed" and row.ok)
+        closed += sum(1 for row in found if row.expected != "open" and row.ok)
     opened = sum(1 for row in rows if row.expected == "open" and row.ok)
     missing = tuple(zone for zone in ZONES if zone not in seen_zones)
     order = sorted(rows, key=lambda row: (row.ok, ZONES.index(row.zone), row.target, row.address, row.port))
@@ -148,7 +151,7 @@ def _conversations(
             answer = observation["answers"].get(probe_id(observation["zone"], address, probe))
             if answer is None:
                 continue
-            expected = "open" if probe["zone"] == observation["zone"] else "closed"
+            expected = probe.get("expect", "open") if probe["zone"] == observation["zone"] else "closed"
             port = f"{probe['protocol']}/{probe['port']}"
             service = probe.get("server_name") or probe.get("service") or ""
             key = (address, port, service)
@@ -164,7 +167,7 @@ def _conversations(
                 service=service,
                 expected=expected,
                 seen=answer["text"],
-                ok=answer["answered"] == (expected == "open"),
+                ok=answer["answered"] == (expected != "closed"),
             )
     return list(rows.values()), asked
 

@@ -302,7 +302,11 @@ def test_forwards_and_probes(sample: Any) -> None:
     assert ("edge", "back", 9090, None) in probes
     assert ("lan", "back", 9090, None) not in probes
     assert ("internet", "router", 443, "media.example.org") in probes
-    assert ("internet", "router", 443, "photos.example.org") not in probes
+    assert ("internet", "router", 443, "photos.example.org") in probes
+    [refused] = [
+        one for one in plan["probes"] if one["zone"] == "internet" and one["server_name"] == "photos.example.org"
+    ]
+    assert (refused["expect"], refused["status"]) == ("refused", [403])
     assert ("lan", "front", 443, "photos.example.org") in probes
     assert [one["port"] for one in plan["unprobed"]] == [1194]
     assert not [one for one in plan["probes"] if one["port"] == 1194]

@@ -65,6 +65,18 @@ def test_a_planned_port_that_does_not_answer_is_a_surprise() -> None:
     assert (row.port, row.expected, row.seen) == ("tcp/8096", "open", "timed out")
 
 
+def test_a_name_that_is_not_for_a_zone_must_be_refused() -> None:
+    refused = SITE | {"expect": "refused", "server_name": "grafana.example.org", "status": [403]}
+    probes = [*PROBES, refused]
+    answers = observation()["answers"] | {
+        reachability.probe_id("lan", "10.0.0.111", refused): {"answered": True, "text": "HTTP 403"}
+    }
+    assert reachability.judge(TARGETS, probes, [observation(answers=answers)]).surprises == ()
+    answers[reachability.probe_id("lan", "10.0.0.111", refused)] = {"answered": False, "text": "HTTP 200"}
+    [row] = reachability.judge(TARGETS, probes, [observation(answers=answers)]).surprises
+    assert (row.service, row.expected, row.seen) == ("grafana.example.org", "refused", "HTTP 200")
+
+
 def test_udp_that_answers_in_the_wrong_zone_is_a_surprise() -> None:
     seen = observation("edge")
     key = next(iter(seen["answers"]))
