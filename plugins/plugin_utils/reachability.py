@@ -121,7 +121,7 @@ def judge(
         if not observation.get("open_ports"):
             continue
         seen_zones.add(observation["zone"])
-        found, asked = _conversations(observation, probes, names)
+        found = _conversations(observation, probes, names)
         rows += found
         expected_open = {(row.address, row.port) for row in found if row.expected != "closed"}
         for address, ports in observation["open_ports"].items():
@@ -133,7 +133,7 @@ def judge(
             rows += [_surprise(observation, names, address, port) for port in surprising]
             planned = sum(1 for known, port in expected_open if known == address and port.startswith("tcp/"))
             closed += 65535 - len(surprising) - planned
-        made += asked
+        made += len(found)
         closed += sum(1 for row in found if row.expected != "open" and row.ok)
     opened = sum(1 for row in rows if row.expected == "open" and row.ok)
     missing = tuple(zone for zone in ZONES if zone not in seen_zones)
@@ -141,11 +141,8 @@ def judge(
     return Verdict(tuple(order), made, opened, closed, missing)
 
 
-def _conversations(
-    observation: dict[str, Any], probes: list[dict[str, Any]], names: dict[str, str]
-) -> tuple[list[Row], int]:
+def _conversations(observation: dict[str, Any], probes: list[dict[str, Any]], names: dict[str, str]) -> list[Row]:
     rows: dict[tuple[str, str, str], Row] = {}
-    asked = 0
     for probe in probes:
         for address in addresses_of(probe):
             answer = observation["answers"].get(probe_id(observation["zone"], address, probe))
@@ -157,7 +154,6 @@ def _conversations(
             key = (address, port, service)
             if expected == "closed" and key in rows:
                 continue  # the same port is planned open here by another probe
-            asked += 1
             rows[key] = Row(
                 zone=observation["zone"],
                 prober=observation["prober"],
@@ -169,7 +165,7 @@ def _conversations(
                 seen=answer["text"],
                 ok=answer["answered"] == (expected != "closed"),
             )
-    return list(rows.values()), asked
+    return list(rows.values())
 
 
 def _unreachable(observation: dict[str, Any], names: dict[str, str], address: str) -> Row:
