@@ -28,9 +28,7 @@ OUTSIDE_MAKE = {name: value for name, value in os.environ.items() if name not in
 
 
 def make(*arguments: str) -> str:
-    done = subprocess.run(
-        ["make", *arguments], cwd=ROOT, env=OUTSIDE_MAKE, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(["make", *arguments], cwd=ROOT, env=OUTSIDE_MAKE, capture_output=True, text=True, check=True)
     return done.stdout
 
 
