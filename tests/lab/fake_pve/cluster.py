@@ -82,37 +82,6 @@ def nextid(call: Call) -> Any:
     return str(next(number for number in range(100, 1_000_000) if number not in used))
 
 
-@route("GET", "/pools")
-def list_pools(call: Call) -> Any:
-    return [{"poolid": name} for name in sorted(call.world.data["pools"])]
-
-
-@route("POST", "/pools")
-def create_pool(call: Call) -> Any:
-    name = call.require("poolid")["poolid"]
-    if name in call.world.data["pools"]:
-        raise ApiError(500, f"create pool failed: pool '{name}' already exists")
-    call.world.data["pools"][name] = []
-
-
-@route("PUT", "/pools")
-def update_pool(call: Call) -> Any:
-    name = call.require("poolid")["poolid"]
-    pools = call.world.data["pools"]
-    if name not in pools:
-        raise ApiError(500, f"update pools failed: pool '{name}' does not exist")
-    for vmid in (int(item) for item in str(call.params.get("vms", "")).split(",") if item):
-        if str(call.params.get("delete", "0")) == "1":
-            pools[name] = [member for member in pools[name] if member != vmid]
-            continue
-        for other in pools:
-            if vmid in pools[other] and other != name:
-                if str(call.params.get("allow-move", "0")) != "1":
-                    raise ApiError(500, f"update pools failed: VM {vmid} is already a member of pool '{other}'")
-                pools[other].remove(vmid)
-        pools[name] = sorted({*pools[name], vmid})
-
-
 @route("GET", "/nodes/{node}/tasks")
 def list_tasks(call: Call, node: str) -> Any:
     tasks = sorted(call.world.data["tasks"].values(), key=lambda task: -int(task["pid"]))

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from . import cluster, firewall, mapping, qemu, storage
+from . import access, cluster, firewall, mapping, pools, qemu, storage, storage_config
 from .errors import ApiError
 from .routing import Call, find
 from .world import World
 
-HANDLERS = (cluster, firewall, mapping, qemu, storage)  # imported for their routes
+HANDLERS = (access, cluster, firewall, mapping, pools, qemu, storage, storage_config)  # imported for their routes
 PREFIX = "/api2/json"
 
 
@@ -43,7 +43,7 @@ class Service:
 
     def login(self, params: dict[str, Any]) -> dict[str, Any]:
         user, password = str(params.get("username", "")), str(params.get("password", ""))
-        known = self.passwords.get(user)
+        known = access.password_of(self.world, user) or self.passwords.get(user)
         if known is None or not hmac.compare_digest(known, password):
             time.sleep(self.auth_delay)
             raise ApiError(401, "authentication failure")
@@ -56,7 +56,7 @@ class Service:
         header = headers.get("Authorization", "")
         if header.startswith("PVEAPIToken="):
             ident, _, value = header.removeprefix("PVEAPIToken=").partition("=")
-            token = self.tokens.get(ident)
+            token = access.token_of(self.world, ident) or self.tokens.get(ident)
             if token is None or not hmac.compare_digest(str(token["value"]), value):
                 time.sleep(self.auth_delay)
                 raise ApiError(401, "invalid token value!" if token else f"no such token '{ident.partition('!')[2]}' "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Storages, volumes, downloads."""
+"""A node's storages: volumes, downloads. Their configuration is in storage_config."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from .errors import ApiError, TaskError
 from .routing import Call, route
-from .world import World, digest
+from .world import World
 
 FILE_CONTENT = {"import": "import", "iso": "template/iso", "vztmpl": "template/cache", "snippets": "snippets",
                 "backup": "dump"}  # fmt: skip
@@ -78,50 +78,6 @@ def allocate(world: World, store: str, vmid: int, size: int, *, suffix: str = ""
         volid = name(f"disk-{number}")
     volumes[volid] = {"size": size, "format": form, "vmid": vmid}
     return volid
-
-
-def _entry(name: str, config: dict[str, Any]) -> dict[str, Any]:
-    return {"storage": name, **config}
-
-
-@route("GET", "/storage")
-def list_storages(call: Call) -> Any:
-    storages = call.world.data["storages"]
-    return [{**_entry(n, c), "digest": digest(storages)} for n, c in sorted(storages.items())
-            if call.params.get("type") in (None, c["type"])]  # fmt: skip
-
-
-@route("POST", "/storage")
-def create_storage(call: Call) -> Any:
-    params = dict(call.params)
-    name = params.pop("storage", "")
-    if name in call.world.data["storages"]:
-        raise ApiError(500, f"storage ID '{name}' already defined")
-    if params.get("type") == "dir" and not params.get("path"):
-        raise ApiError(500, "missing value for required option 'path'")
-    call.world.data["storages"][name] = params
-    return {"storage": name, "type": params.get("type")}
-
-
-@route("GET", "/storage/{name}")
-def get_storage(call: Call, name: str) -> Any:
-    return {**_entry(name, storage(call.world, name)), "digest": digest(call.world.data["storages"])}
-
-
-@route("PUT", "/storage/{name}")
-def update_storage(call: Call, name: str) -> Any:
-    config = storage(call.world, name)
-    params = {k: v for k, v in call.params.items() if k not in ("digest", "delete")}
-    for key in str(call.params.get("delete", "")).split(","):
-        config.pop(key, None)
-    call.world.data["storages"][name] = {**config, **params}
-    return {"storage": name, "type": config["type"]}
-
-
-@route("DELETE", "/storage/{name}")
-def delete_storage(call: Call, name: str) -> Any:
-    storage(call.world, name)
-    del call.world.data["storages"][name]
 
 
 @route("GET", "/nodes/{node}/storage")
