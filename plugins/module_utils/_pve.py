@@ -106,7 +106,7 @@ class Pve:
             text = f"the answer of {self.host} is none of Proxmox VE's API ({type(error).__name__})"
             raise ApiFailure(to, text) from error
 
-    def call(self, method: str, path: str, to: str, **data: Any) -> Any:
+    def call(self, method: str, path: str, to: str, /, **data: Any) -> Any:
         """``method`` is get, post, put or delete; ``to`` completes "Unable to …"."""
         cleaned = {key: int(value) if isinstance(value, bool) else value for key, value in data.items()}
 
