@@ -7,12 +7,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: proxmox_firewall
-short_description: The firewall of a Proxmox VE datacenter, node or VM
+short_description: The firewall of a Proxmox VE datacenter, node, VM or container
 version_added: 0.1.0
 description:
-  - Keeps options and the whole ordered list of rules of one level.
+  - Keeps options, aliases, IP sets, security groups and the ordered list of rules of one level.
+  - Each list is a whole list. What it does not name is removed, also by an empty list. A list that is not given is not
+    managed.
+  - Aliases, IP sets and groups are there before a rule names them, and go after the last rule that names them. What is
+    still in use anywhere is not removed; the module fails and says by whom.
   - Missing rules are inserted before others are removed, rules are in place before the firewall is switched on, and it
     is switched off before rules go, so that an interrupted run locks nobody out.
+  - Names of aliases, IP sets and groups are the same in small and capital letters.
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
 options:
@@ -22,10 +27,10 @@ options:
     choices: [datacenter, node, guest]
     required: true
   node:
-    description: Name of the node. Required unless O(level=datacenter).
+    description: Name of the node. Required if O(level=node). A guest is found on whatever node it is.
     type: str
   vmid:
-    description: Number of the VM. Required if O(level=guest).
+    description: Number of the VM or container. Required if O(level=guest).
     type: int
   options:
     description:
@@ -33,54 +38,109 @@ options:
       - Options not named stay; an empty value brings the default back.
     type: dict
     default: {}
-  rules:
-    description: The whole list of rules in order. Without it the rules stay as they are; an empty list removes all.
+  aliases:
+    description: Names for addresses, of the datacenter or a guest.
     type: list
     elements: dict
     suboptions:
-      type:
-        description: Direction, or V(group) for a security group named by O(rules[].action).
-        type: str
-        choices: [in, out, forward, group]
-        default: in
-      action:
-        description: V(ACCEPT), V(DROP), V(REJECT) or the name of a security group.
+      name:
+        description: Name.
         type: str
         required: true
-      macro:
-        description: Predefined set of ports, such as V(SSH).
+      cidr:
+        description: Address or network.
         type: str
-      source:
-        description: Address, network, alias or C(+ipset).
+        required: true
+      comment: &comment
+        description: Text shown with it. Without it the text stays; an empty one removes it.
         type: str
-      dest:
-        description: Address, network, alias or C(+ipset).
+  ipsets:
+    description: Sets of addresses, of the datacenter or a guest.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: Name.
         type: str
-      proto:
-        description: Protocol.
+        required: true
+      comment: *comment
+      members:
+        description: The whole set. Without it the members stay.
+        type: list
+        elements: dict
+        suboptions:
+          cidr:
+            description: Address, network or alias.
+            type: str
+            required: true
+          nomatch:
+            description: Whether this address is taken out of the set.
+            type: bool
+            default: false
+          comment: *comment
+  groups:
+    description: Security groups. Only if O(level=datacenter).
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: Name.
         type: str
-      dport:
-        description: Destination ports.
-        type: str
-      sport:
-        description: Source ports.
-        type: str
-      icmp_type:
-        description: ICMP type.
-        type: str
-      iface:
-        description: Network interface.
-        type: str
-      log:
-        description: Log level.
-        type: str
-      comment:
-        description: Text shown with the rule.
-        type: str
-      enable:
-        description: Whether the rule counts.
-        type: bool
-        default: true
+        required: true
+      comment: *comment
+      rules:
+        description: The whole list of the group's rules in order. Without it they stay.
+        type: list
+        elements: dict
+        suboptions: &rule
+          type:
+            description: Direction, or V(group) for a security group named by the action.
+            type: str
+            choices: [in, out, forward, group]
+            default: in
+          action:
+            description: V(ACCEPT), V(DROP), V(REJECT) or the name of a security group.
+            type: str
+            required: true
+          macro:
+            description: Predefined set of ports, such as V(SSH).
+            type: str
+          source:
+            description: Addresses, networks, alias or C(+ipset).
+            type: str
+          dest:
+            description: Addresses, networks, alias or C(+ipset).
+            type: str
+          proto:
+            description: Protocol.
+            type: str
+          dport:
+            description: Destination ports.
+            type: str
+          sport:
+            description: Source ports.
+            type: str
+          icmp_type:
+            description: ICMP type.
+            type: str
+          iface:
+            description: Network interface.
+            type: str
+          log:
+            description: Log level.
+            type: str
+          comment:
+            description: Text shown with the rule.
+            type: str
+          enable:
+            description: Whether the rule counts.
+            type: bool
+            default: true
+  rules:
+    description: The whole list of rules in order.
+    type: list
+    elements: dict
+    suboptions: *rule
 """
 
 EXAMPLES = r"""
@@ -88,9 +148,23 @@ EXAMPLES = r"""
   homelab.mediaserver.proxmox_firewall:
     level: datacenter
     options: {enable: true, policy_in: DROP}
+    aliases:
+      - {name: lan, cidr: 192.168.1.0/24}
+    ipsets:
+      - {name: admins, members: [{cidr: lan}, {cidr: 192.168.1.66, nomatch: true, comment: television}]}
+    groups:
+      - {name: web, rules: [{action: ACCEPT, macro: HTTPS}]}
     rules:
-      - {action: ACCEPT, proto: tcp, dport: "22", source: 192.168.1.0/24, comment: ssh}
-      - {action: ACCEPT, proto: tcp, dport: "8006", source: 192.168.1.0/24, comment: web interface}
+      - {action: ACCEPT, macro: SSH, source: +admins}
+      - {action: ACCEPT, proto: tcp, dport: "8006", source: +admins, comment: web interface}
+
+- name: A container that only answers HTTPS
+  homelab.mediaserver.proxmox_firewall:
+    level: guest
+    vmid: 210
+    options: {enable: true, policy_in: DROP}
+    rules:
+      - {type: group, action: web}
 """
 
 RETURN = r"""
@@ -101,100 +175,59 @@ steps:
   elements: str
 """
 
-import functools
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_firewall as fw
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_firewall_scope as scopes
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
-from ansible_collections.homelab.mediaserver.plugins.module_utils._pve import CONNECTION, ApiFailure, Pve
-from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Plan, Step
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve import CONNECTION, Pve
 
 TEXT: dict[str, Any] = {"type": "str"}
+NEEDED: dict[str, Any] = {"type": "str", "required": True}
 RULE: dict[str, Any] = {
     "type": {"type": "str", "choices": ["in", "out", "forward", "group"], "default": "in"},
-    "action": {"type": "str", "required": True},
+    "action": NEEDED,
     "enable": {"type": "bool", "default": True},
     **dict.fromkeys(
         ("macro", "source", "dest", "proto", "dport", "sport", "icmp_type", "iface", "log", "comment"), TEXT
     ),
 }
+
+
+def entries(**options: Any) -> dict[str, Any]:
+    return {"type": "list", "elements": "dict", "options": options}
+
+
+MEMBERS = entries(cidr=NEEDED, nomatch={"type": "bool", "default": False}, comment=TEXT)
 ARGUMENTS: dict[str, Any] = {
     **CONNECTION,
     "level": {"type": "str", "choices": ["datacenter", "node", "guest"], "required": True},
-    "node": {"type": "str"},
+    "node": TEXT,
     "vmid": {"type": "int"},
     "options": {"type": "dict", "default": {}},
-    "rules": {"type": "list", "elements": "dict", "options": RULE},
+    "aliases": entries(name=NEEDED, cidr=NEEDED, comment=TEXT),
+    "ipsets": entries(name=NEEDED, comment=TEXT, members=MEMBERS),
+    "groups": entries(name=NEEDED, comment=TEXT, rules=entries(**RULE)),
+    "rules": entries(**RULE),
 }
-
-
-def rule_step(pve: Pve, path: str, what: str, write: fw.Write, digest: dict[str, str]) -> Step:
-    """``digest`` guards the first write only; every write changes it."""
-    if write.rule is not None:
-        describe = f"add rule to {what}: {fw.name(write.rule)}"
-        return Step(describe, functools.partial(insert, pve, path, describe, write, digest))
-    describe = f"remove rule {write.pos} of {what}"
-    return Step(describe, functools.partial(pve.call, "delete", f"{path}/rules/{write.pos}", describe, **digest))
-
-
-def insert(pve: Pve, path: str, to: str, write: fw.Write, digest: dict[str, str]) -> None:
-    """The API puts a new rule first, whatever position is asked for; it is moved from there."""
-    pve.call("post", f"{path}/rules", to, **(write.rule or {}), **digest)
-    if write.pos:
-        pve.call("put", f"{path}/rules/0", to, moveto=write.pos + 1)
-
-
-def option_step(pve: Pve, path: str, what: str, sets: dict[str, str], gone: list[str]) -> Step:
-    describe = f"set {', '.join([*sorted(sets), *gone])} of the firewall of {what}"
-    data = {**sets, **({"delete": ",".join(gone)} if gone else {})}
-    return Step(describe, functools.partial(pve.call, "put", f"{path}/options", describe, **data))
-
-
-def plan(
-    pve: Pve, path: str, what: str, params: dict[str, Any], options: dict[str, Any], rows: list[dict[str, Any]]
-) -> Plan:
-    current = fw.current_rules(rows)
-    wanted = current if params["rules"] is None else [fw.rule_from_user(rule) for rule in params["rules"]]
-    sets, gone = fw.options_change(options, params["options"])
-    off_first = sets.get("enable") == "0"
-    digest = {"digest": str(rows[0]["digest"])} if rows and rows[0].get("digest") and not off_first else {}
-    steps = [
-        rule_step(pve, path, what, write, digest if number == 0 else {})
-        for number, write in enumerate(fw.writes(current, wanted))
-    ]
-    if sets or gone:
-        step = option_step(pve, path, what, sets, gone)
-        steps = [step, *steps] if off_first else [*steps, step]
-    named = {key: fw.text(options[key]) for key in params["options"] if key in options}
-    after = {**{key: value for key, value in named.items() if key not in gone}, **sets}
-    return Plan({"options": named, "rules": current}, {"options": after, "rules": wanted}, tuple(steps))
-
-
-def read(pve: Pve, path: str, to: str, params: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Options and rules. A VM that is not there yet has none; writing to it is refused by the API."""
-    try:
-        options = pve.get_dict(f"{path}/options", to) if params["options"] else {}
-        return options, pve.get_list(f"{path}/rules", to)
-    except ApiFailure as failure:
-        if params["level"] == "guest" and failure.is_missing_vm(params["vmid"]):
-            return {}, []
-        raise
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
+    scopes.refuse_lists_of_other_levels(params)
     pve = Pve(params)
-    path, what = fw.base_path(params["level"], params["node"], params["vmid"])
-    options, rows = read(pve, path, f"read the firewall of {what}", params)
-    return _reconcile.run(module, plan(pve, path, what, params, options, rows))
+    scope = scopes.find(pve, params["level"], params["node"], params["vmid"])
+    now = scopes.read(pve, scope, params)
+    after = scopes.wanted(params, now, scopes.macros(pve, params))
+    scopes.refuse_if_used(pve, scope, now, after)
+    return _reconcile.run(module, scopes.plan(pve, scope, params, now, after))
 
 
 def main() -> None:
     module = AnsibleModule(
         ARGUMENTS,
         supports_check_mode=True,
-        required_if=[("level", "node", ("node",)), ("level", "guest", ("node", "vmid"))],
+        required_if=[("level", "node", ("node",)), ("level", "guest", ("vmid",))],
     )
     _reconcile.main(module, work)
 

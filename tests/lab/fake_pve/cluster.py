@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import qemu
+from . import guests, qemu
 from .errors import ApiError, invalid
 from .routing import Call, route
 from .world import World
@@ -65,7 +65,7 @@ def resources(call: Call) -> Any:
     wanted = call.params.get("type")
     rows: list[dict[str, Any]] = []
     if wanted in (None, "vm"):
-        rows += _vm_rows(call.world)
+        rows += [*_vm_rows(call.world), *guests.container_rows(call.world)]
     if wanted in (None, "node"):
         rows += nodes(call)
     return rows

@@ -51,8 +51,8 @@ class Call:
 
 
 def route(method: str, path: str) -> Callable[[Handler], Handler]:
-    """``{name}`` matches one part of the path, percent-decoded; ``{volume}`` matches all that is left."""
-    pattern = re.sub(r"\{(\w+)\}", lambda m: f"(?P<{m[1]}>{'.+' if m[1] == 'volume' else '[^/]+'})", path)
+    """``{name}`` matches one part of the path, percent-decoded; ``{volume}`` and ``{cidr}`` match all that is left."""
+    pattern = re.sub(r"\{(\w+)\}", lambda m: f"(?P<{m[1]}>{'.+' if m[1] in ('volume', 'cidr') else '[^/]+'})", path)
 
     def register(handler: Handler) -> Handler:
         _ROUTES.append((method, re.compile(pattern), handler))

@@ -18,12 +18,22 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from . import access, cluster, firewall, mapping, pools, qemu, storage, storage_config
+from . import access, cluster, firewall, firewall_lists, mapping, pools, qemu, storage, storage_config
 from .errors import ApiError
 from .routing import Call, find
 from .world import World
 
-HANDLERS = (access, cluster, firewall, mapping, pools, qemu, storage, storage_config)  # imported for their routes
+HANDLERS = (
+    access,
+    cluster,
+    firewall,
+    firewall_lists,
+    mapping,
+    pools,
+    qemu,
+    storage,
+    storage_config,
+)  # imported for their routes
 PREFIX = "/api2/json"
 
 
