@@ -130,6 +130,13 @@ class Pve:
             raise ApiFailure(to, "the answer is no object")
         return answer
 
+    def digest(self, path: str, to: str, same: Callable[[list[dict[str, Any]]], bool]) -> dict[str, str]:
+        """The digest of a list that still is what the plan was made for; every write changes it."""
+        rows = self.get_list(path, to)
+        if not same(rows):
+            raise Failure(f"Unable to {to}: somebody else changed it in between; run again")
+        return {"digest": str(rows[0]["digest"])} if rows and rows[0].get("digest") else {}
+
     def task(self, method: str, path: str, to: str, **data: Any) -> None:
         """A call that answers with a task; wait for its end. Its warnings are kept in ``warnings``."""
         upid = self.call(method, path, to, **data)

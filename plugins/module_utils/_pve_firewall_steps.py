@@ -14,24 +14,16 @@ from typing import Any
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_firewall as fw
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_firewall_lists as lists
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve import Pve
-from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure, Step
+from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Step
 
 Rows = list[dict[str, Any]]
 Steps = tuple[list[Step], list[Step]]  # what adds or changes, what removes
 
 
-def digest_of(pve: Pve, path: str, to: str, same: Callable[[Rows], bool]) -> dict[str, str]:
-    """The digest of a list that still is what the plan was made for."""
-    rows = pve.get_list(path, to)
-    if not same(rows):
-        raise Failure(f"Unable to {to}: somebody else changed it in between; run again")
-    return {"digest": str(rows[0]["digest"])} if rows and rows[0].get("digest") else {}
-
-
 def entry_digest(
     pve: Pve, path: str, to: str, parse: Callable[[Rows], lists.Entries], key: str, entry: lists.Entry | None
 ) -> dict[str, str]:
-    return digest_of(pve, path, to, lambda rows: parse(rows).get(key) == entry)
+    return pve.digest(path, to, lambda rows: parse(rows).get(key) == entry)
 
 
 class Rules:
@@ -53,7 +45,7 @@ class Rules:
         return adds, removes
 
     def _digest(self, to: str) -> dict[str, str]:
-        return digest_of(self.pve, self.path, to, lambda rows: fw.current_rules(rows) == self.now)
+        return self.pve.digest(self.path, to, lambda rows: fw.current_rules(rows) == self.now)
 
     def _insert(self, to: str, pos: int, rule: fw.Rule) -> None:
         """The API puts a new rule first, whatever position is asked for. It counts only once it is where it belongs:
@@ -113,7 +105,7 @@ def ipsets(pve: Pve, base: str, what: str, now: lists.Entries, after: lists.Entr
 
 def _remove_ipset(pve: Pve, path: str, to: str, members: lists.Entries) -> None:
     """With all its members in one write; the API takes no digest for it."""
-    digest_of(pve, path, to, lambda rows: lists.members_now(rows) == members)
+    pve.digest(path, to, lambda rows: lists.members_now(rows) == members)
     pve.call("delete", path, to, force=1)
 
 
@@ -155,7 +147,7 @@ def _named(
         def same(rows: Rows) -> bool:
             return any(str(row[field]) == key and (row.get("comment") or "") == now.get("comment", "") for row in rows)
 
-        pve.call("post", path, to, **{field: key, "rename": key, "comment": comment}, **digest_of(pve, path, to, same))
+        pve.call("post", path, to, **{field: key, "rename": key, "comment": comment}, **pve.digest(path, to, same))
 
     return [Step(to, change)]
 
