@@ -10,7 +10,7 @@ from .world import World
 
 def containers(world: World) -> dict[str, Any]:
     """By number; their configuration is under ``conf``."""
-    return dict(world.data.get("containers", {}))
+    return dict(world.data.get("cts", {}))
 
 
 def kind_of(world: World, vmid: str) -> str | None:

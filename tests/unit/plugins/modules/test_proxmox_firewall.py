@@ -46,7 +46,8 @@ def test_options_not_named_and_rules_not_given_stay(lab):
 
 
 def make(lab, vmid, kind="vms"):
-    lab.world.data.setdefault(kind, {})[str(vmid)] = {"conf": {}, "pending": {}, "delete": [], "started": 0}
+    guest = {"conf": {}, "pending": {}, "delete": [], "running": False, "started": 0}
+    lab.world.data.setdefault(kind, {})[str(vmid)] = guest
 
 
 def test_guest_that_is_not_there_yet(lab):
@@ -60,7 +61,7 @@ def test_guest_that_is_not_there_yet(lab):
     lab.order(proxmox_firewall, **guest)
 
 
-@pytest.mark.parametrize(("kind", "word"), [("vms", "VM 210"), ("containers", "container 210")])
+@pytest.mark.parametrize(("kind", "word"), [("vms", "VM 210"), ("cts", "container 210")])
 def test_guest_is_found_by_its_number(lab, kind, word):
     make(lab, 210, kind)
     lists = {
@@ -71,7 +72,7 @@ def test_guest_is_found_by_its_number(lab, kind, word):
     done = lab.order(proxmox_firewall, level="guest", vmid=210, options={"enable": True, "policy_in": "drop"}, **lists)
     assert f"create alias router of {word}: 192.168.1.1" in done["steps"]
     used = {path.split("/")[3] for method, path in lab.service.requests if "/firewall" in path and "nodes" in path}
-    assert used == {"lxc" if kind == "containers" else "qemu"}
+    assert used == {"lxc" if kind == "cts" else "qemu"}
     file = lab.world.data["firewall"]["vm/210"]
     assert file["rules"][1]["macro"] == "HTTPS"
     assert file["options"] == {"enable": 1, "policy_in": "DROP"}
@@ -169,7 +170,7 @@ def test_lists_not_given_are_not_managed_and_not_read(lab):
 ])  # fmt: skip
 def test_what_is_in_use_is_not_removed(lab, where, rule, who):
     make(lab, 101)
-    make(lab, 102, "containers")
+    make(lab, 102, "cts")
     lab.run(proxmox_firewall, level="datacenter", ipsets=[{"name": "admins", "members": [{"cidr": "10.0.0.1"}]}])
     file = lab.world.data["firewall"].setdefault(where, {})
     file["rules"] = [{"type": "in", "action": "ACCEPT", "enable": 1, **rule}]

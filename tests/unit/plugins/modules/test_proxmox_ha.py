@@ -19,7 +19,7 @@ def filled(lab):
     lab.world.data["other_nodes"] = ["pve2", "pve3"]
     for vmid in ("101", "102", "103", "104"):
         lab.world.data["vms"][vmid] = {"conf": {}, "pending": {}, "delete": [], "started": 0}
-    lab.world.data["containers"] = {"210": {"conf": {}}}
+    lab.world.data["cts"] = {"210": {"conf": {}, "pending": {}, "delete": [], "running": False, "started": 0}}
     return lab
 
 
