@@ -40,10 +40,10 @@ CONNECTION: dict[str, Any] = {
     "api_timeout": {"type": "int", "default": 30},
     "task_timeout": {"type": "int", "default": 900},
 }
-ROOT_ONLY = re.compile(r"^(only root can (set|modify)|Only root can pass)")
+ROOT_ONLY = re.compile(r"only root can (set|modify|delete)|Only root (can pass|may use)|only allowed for root@pam")
 ROOT_ONLY_HINT = (
-    "Proxmox VE lets only root@pam with a password do this, no API token and no other user: use a mapping, or log in "
-    "with api_password"
+    "Proxmox VE lets only root@pam with a password do this, no API token and no other user: use a mapping where there "
+    "is one, or log in with api_password"
 )
 FIRST_POLL, SLOWEST_POLL = 0.05, 2.0
 
@@ -58,13 +58,13 @@ class ApiFailure(Failure):
         shown = text
         if self.errors:
             shown += " " + "; ".join(f"{key}: {str(value).strip()}" for key, value in sorted(self.errors.items()))
-        if ROOT_ONLY.match(text):
+        if ROOT_ONLY.search(shown):
             shown += f" ({ROOT_ONLY_HINT})"
         super().__init__(f"Unable to {to}: {shown}", status=status, errors=self.errors, text=text)
 
     def is_missing_vm(self, vmid: int) -> bool:
-        """Does the answer say that this VM does not exist? The API has no 404 for it."""
-        pattern = rf"Configuration file 'nodes/[^/']+/qemu-server/{vmid}\.conf' does not exist"
+        """Does the answer say that this VM or container does not exist? The API has no 404 for it."""
+        pattern = rf"Configuration file 'nodes/[^/']+/(qemu-server|lxc)/{vmid}\.conf' does not exist"
         return self.status == 500 and re.fullmatch(pattern, self.text.strip()) is not None
 
 

@@ -15,6 +15,8 @@ description:
   - Creates, changes, starts, stops and destroys a QEMU virtual machine through the API.
   - Only what is given is managed, down to single properties of a disk or a network card. What is to go must be said.
   - Compares against the values that are pending too, keeps MAC addresses, grows disks and never shrinks them.
+  - An empty text takes a property away, such as C(vlan) of a network card or C(serial) of a disk.
+  - A number that another node of the cluster or a container uses is an error that names it.
   - A run that was killed is completed by the next one.
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
@@ -40,6 +42,8 @@ options:
   restart:
     description:
       - What to do when changes wait for a restart of a running VM. They are returned in RV(pending).
+      - A change that Proxmox VE wrote down but could not give to the running guest (a failed hotplug) waits too and is
+        told in RV(task_warnings).
       - V(if_needed) shuts the VM down cleanly (guest agent, else ACPI) and starts it.
     type: str
     choices: [never, if_needed]
@@ -49,11 +53,13 @@ options:
     type: int
     default: 180
   force:
-    description: Pull the plug where the VM is to be stopped, instead of shutting it down.
+    description: Pull the plug where the VM is to be stopped or restarted, instead of shutting it down.
     type: bool
     default: false
   purge:
-    description: With O(state=absent), remove the VM from backup jobs, replication and high availability as well.
+    description:
+      - With O(state=absent), remove the VM from backup jobs, replication and high availability as well.
+      - Proxmox VE refuses to destroy a VM that high availability manages without it.
     type: bool
     default: false
   destroy_unreferenced_disks:
@@ -67,13 +73,19 @@ options:
     description: Whether the clone is a full copy. By default a template is cloned linked, a VM in full.
     type: bool
   clone_storage:
-    description: Storage of a full clone's disks.
+    description: Storage of the clone's disks. The clone is a full copy then.
     type: str
   template:
     description: Whether this is a template. There is no way back.
     type: bool
   cores:
     description: Cores per socket.
+    type: int
+  cpulimit:
+    description: Processors' worth of time that the VM may use, such as V(1.5); V(0) is no limit.
+    type: float
+  cpuunits:
+    description: Weight against other guests when processors are short.
     type: int
   sockets:
     description: Sockets.
@@ -91,7 +103,7 @@ options:
     description: Type of the processor and its properties, such as V(host) or V(x86-64-v2-AES).
     type: str
   machine:
-    description: Type of the machine, such as V(q35).
+    description: Type of the machine. V(q35) and V(pc) leave a pinned version of theirs, such as V(pc-q35-9.0).
     type: str
   bios:
     description: Firmware.
@@ -143,7 +155,10 @@ options:
         C(format), or C(volume) to attach one that exists."
       - "At any time: C(size) (grows only), C(cache), C(discard), C(ssd), C(iothread), C(serial), C(backup),
         C(replicate), C(aio), C(read_only)."
-      - C(state=absent) detaches and keeps the data as C(unusedN); with C(destroy=true) the data goes too.
+      - C(move=true) moves a disk that lies on another storage to C(storage); without it that is a warning.
+      - C(media=cdrom) makes the slot a CD-ROM drive with C(volume) (V(local:iso/x.iso) or V(none)) in it.
+      - C(state=absent) detaches and keeps the data as C(unusedN); with C(destroy=true) the data goes too. The data of
+        C(unusedN) goes with both said of that slot.
     type: dict
   networks:
     description:
@@ -170,7 +185,8 @@ options:
         description: Name of the user.
         type: str
       password:
-        description: The user's password. The API never tells it, so it is set on creation only; see O(update_password).
+        description:
+          - The user's password. The API never tells it, so it is set only where there is none; see O(update_password).
         type: str
       ssh_keys:
         description: All public keys of the user.
@@ -216,7 +232,9 @@ options:
         description: Volume with meta data. Replaces what Proxmox VE makes.
         type: str
   update_password:
-    description: V(always) sets O(cloud_init.password) in every run, which is then always a change.
+    description:
+      - V(on_create) sets O(cloud_init.password) of a VM that has none, V(always) in every run, which is then always a
+        change.
     type: str
     choices: [on_create, always]
     default: on_create
@@ -271,6 +289,59 @@ options:
     elements: str
   description:
     description: Text shown with the VM; an empty one removes it.
+    type: str
+  hotplug:
+    description: What a running VM takes at once; an empty list is nothing.
+    type: list
+    elements: str
+    choices: [cloudinit, cpu, disk, memory, network, usb]
+  tablet:
+    description: Whether there is a USB tablet as pointing device.
+    type: bool
+  localtime:
+    description: Whether the clock shows local time, as Windows wants it.
+    type: bool
+  keyboard:
+    description: Layout of the keyboard in VNC, such as V(fr).
+    type: str
+  rng:
+    description: Random numbers from the node.
+    type: dict
+    suboptions:
+      state:
+        description: Whether there is one.
+        type: str
+        choices: [present, absent]
+        default: present
+      source:
+        description: Where they come from. Required for a new one.
+        type: str
+        choices: [/dev/urandom, /dev/random, /dev/hwrng]
+      max_bytes:
+        description: Bytes per O(rng.period).
+        type: int
+      period:
+        description: Milliseconds.
+        type: int
+  watchdog:
+    description: Watchdog that acts when the guest hangs.
+    type: dict
+    suboptions:
+      state:
+        description: Whether there is one.
+        type: str
+        choices: [present, absent]
+        default: present
+      model:
+        description: Hardware to be. Required for a new one.
+        type: str
+        choices: [i6300esb, ib700]
+      action:
+        description: What it does.
+        type: str
+        choices: [reset, shutdown, poweroff, pause, debug, none]
+  args:
+    description: Further arguments of QEMU (root@pam with a password only); an empty text removes them.
     type: str
   pool:
     description: Pool that the VM belongs to; an empty one takes it out.
@@ -357,9 +428,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
-from ansible_collections.homelab.mediaserver.plugins.module_utils._pve import CONNECTION, Pve
-from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_vm import Vm
-from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_vm_actions import plan
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve import CONNECTION
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_guest import work
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_vm_desired import desired_from
 
 TEXT: dict[str, Any] = {"type": "str"}
@@ -393,6 +463,17 @@ TPM: dict[str, Any] = {
     "storage": {"type": "str", "required": True},
     "version": {"type": "str", "choices": ["v1.2", "v2.0"], "default": "v2.0"},
 }
+RNG: dict[str, Any] = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "source": {"type": "str", "choices": ["/dev/urandom", "/dev/random", "/dev/hwrng"]},
+    "max_bytes": NUMBER,
+    "period": NUMBER,
+}
+WATCHDOG: dict[str, Any] = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "model": {"type": "str", "choices": ["i6300esb", "ib700"]},
+    "action": {"type": "str", "choices": ["reset", "shutdown", "poweroff", "pause", "debug", "none"]},
+}
 ARGUMENTS: dict[str, Any] = {
     **CONNECTION,
     "vmid": {"type": "int", "required": True},
@@ -416,36 +497,24 @@ ARGUMENTS: dict[str, Any] = {
     "boot": TEXTS,
     "tags": TEXTS,
     "bios": {"type": "str", "choices": ["seabios", "ovmf"]},
-    **dict.fromkeys(("template", "numa", "agent", "onboot", "protection"), FLAG),
+    "hotplug": {"type": "list", "elements": "str", "choices": ["cloudinit", "cpu", "disk", "memory", "network", "usb"]},
+    "cpulimit": {"type": "float"},
+    "cpuunits": NUMBER,
+    "rng": {"type": "dict", "options": RNG},
+    "watchdog": {"type": "dict", "options": WATCHDOG},
+    **dict.fromkeys(("template", "numa", "agent", "onboot", "protection", "tablet", "localtime"), FLAG),
     **dict.fromkeys(("disks", "networks", "pci", "virtiofs", "usb", "serial"), SLOTS),
     **dict.fromkeys(
         ("clone_storage", "memory", "balloon", "cpu", "machine", "ostype", "scsihw", "vga", "description", "pool",
-         "hookscript"),
+         "hookscript", "keyboard", "args"),
         TEXT,
     ),
 }  # fmt: skip
 
 
-def work(module: AnsibleModule) -> dict[str, Any]:
-    params = module.params
-    desired = desired_from(params)
-    pve = Pve(params)
-    vm = Vm(pve, params, desired)
-    current = vm.read()
-    source = None
-    if current is None and params["clone_from"] and params["state"] != "absent":
-        source = vm.read(params["clone_from"])
-        if source is None:
-            to = f"clone VM {params['clone_from']}"
-            raise _reconcile.Failure(f"Unable to {to}: it does not exist on {params['node']}")
-    plan_ = vm.plan(plan(params, desired, current, source), current is not None)
-    unchanged = not plan_.steps and current is not None
-    result = _reconcile.run(module, plan_, lambda: vm.facts(current) if unchanged and current else vm.read_back())
-    return {**result, "task_warnings": pve.warnings}
-
-
 def main() -> None:
-    _reconcile.main(AnsibleModule(ARGUMENTS, supports_check_mode=True), work)
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+    _reconcile.main(module, lambda module: work(module, desired_from(module.params)))
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_format, _reconcile
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve import CONNECTION, Pve
-from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_vm_plan import current_from
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_guest_plan import current_from
 
 ARGUMENTS: dict[str, Any] = {
     **CONNECTION,

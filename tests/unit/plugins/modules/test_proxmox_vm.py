@@ -271,7 +271,7 @@ def test_killed_between_two_writes_converges(lab, after):
 
 
 def test_create_still_going_on_at_the_server_is_waited_for(lab, monkeypatch):
-    from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_vm
+    from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_guest
 
     small(lab)
     lab.world.data["vms"]["101"]["conf"]["lock"] = "create"
@@ -281,7 +281,7 @@ def test_create_still_going_on_at_the_server_is_waited_for(lab, monkeypatch):
         waits.append(seconds)
         lab.world.data["vms"]["101"]["conf"].pop("lock", None)
 
-    monkeypatch.setattr(_pve_vm.time, "sleep", sleep)
+    monkeypatch.setattr(_pve_guest.time, "sleep", sleep)
     assert not lab.run(proxmox_vm, **SMALL)["changed"]
     assert waits
 

@@ -1,22 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Tables for the pure parts of proxmox_vm."""
+"""Tables for the pure parts of proxmox_vm and proxmox_lxc."""
 
 from __future__ import annotations
 
 import pytest
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_format as fmt
-from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_vm_actions import plan
-from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_vm_desired import (
-    canonical,
-    desired_from,
-    join,
-    split,
-)
-from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_vm_plan import (
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_guest_course import plan
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_guest_plan import (
     current_from,
     differences,
-    is_live,
 )
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_vm_desired import KIND, desired_from, is_live
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 
 DISK = "local-lvm:vm-101-disk-0,discard=on,iothread=1,size=40G,ssd=1"
@@ -58,9 +52,9 @@ def test_shown_size_reads_back(count):
     ],
 )
 def test_one_canonical_form(key, one, other):
-    assert canonical(key, split(key, one)) == canonical(key, split(key, other))
-    once = canonical(key, split(key, one))
-    assert canonical(key, split(key, join(key, once))) == once, "idempotent"
+    assert KIND.canonical(key, KIND.split(key, one)) == KIND.canonical(key, KIND.split(key, other))
+    once = KIND.canonical(key, KIND.split(key, one))
+    assert KIND.canonical(key, KIND.split(key, KIND.join(key, once))) == once, "idempotent"
 
 
 CONFIG = {"name": "web", "scsi0": DISK, "net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0,firewall=1", "cores": "2",
@@ -121,7 +115,7 @@ def test_growth_is_separate_from_the_options():
     ],
 )  # fmt: skip
 def test_what_a_running_vm_takes_at_once(key, old, new, live):
-    assert is_live(key, old, new) is live
+    assert is_live(key, old, new, {}) is live
 
 
 def test_pending_is_merged_and_remembered():

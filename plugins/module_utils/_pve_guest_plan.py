@@ -1,0 +1,291 @@
+# Copyright (c) 2026 The homelab.mediaserver authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what a guest's configuration says and what it should say to the changes between. Pure: no API, no clock."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_format as fmt
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_kind import (
+    NET,
+    Config,
+    Desired,
+    Disk,
+    Kind,
+    Properties,
+    comparable,
+)
+from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
+
+ANY_VERSION = {"q35": "pc-q35-", "pc": "pc-i440fx-"}
+
+
+@dataclass(frozen=True)
+class Current:
+    """A guest as /pending and /status/current tell it."""
+
+    config: Config  # with what is pending merged in
+    effective: Config  # what runs
+    waiting: frozenset[str]  # keys whose value waits for a restart
+    running: bool = False
+    template: bool = False
+    digest: str | None = None
+    pool: str | None = None
+    ha: bool = False  # high availability starts and stops it
+
+    @property
+    def leaving(self) -> Config:
+        """Keys whose removal waits for a restart: they are still there, with their data and MAC addresses."""
+        return {key: text for key, text in self.effective.items() if key not in self.config}
+
+
+@dataclass
+class Changes:
+    """What a configuration lacks."""
+
+    values: Config = field(default_factory=dict)
+    delete: list[str] = field(default_factory=list)
+    resize: dict[str, int] = field(default_factory=dict)  # existing disks: before the values are set
+    resize_after: dict[str, int] = field(default_factory=dict)  # imported and attached disks: once they are there
+    move: dict[str, str] = field(default_factory=dict)  # slot -> storage
+    warnings: list[str] = field(default_factory=list)
+
+
+def current_from(pending: list[dict[str, Any]], status: dict[str, Any], pool: str | None = None) -> Current:
+    config: Config = {}
+    effective: Config = {}
+    waiting = set()
+    digest = None
+    for item in pending:
+        key = str(item.get("key"))
+        if key == "digest":
+            digest = str(item.get("value"))
+            continue
+        if "pending" in item or item.get("delete"):
+            waiting.add(key)
+        value = item.get("pending", item.get("value"))
+        if item.get("value") is not None:
+            effective[key] = str(item["value"])
+        if not item.get("delete") and value is not None:
+            config[key] = str(value)
+        if key == "boot":  # a space says that nothing can be booted from
+            for told in (config, effective):
+                if not told.get("boot", "x").strip():
+                    del told["boot"]
+    running = status.get("status") == "running"
+    template = config.get("template") == "1"
+    ha = bool((status.get("ha") or {}).get("managed"))
+    return Current(config, effective, frozenset(waiting), running, template, digest, pool, ha)
+
+
+def new_disk(kind: Kind, disk: Disk, slot: str) -> str:
+    """The text that makes or attaches a volume."""
+    options = {name: value for name, value in disk.options.items() if value}
+    if disk.volume or options.get("media") == "cdrom":
+        return kind.join(slot, {"file": disk.volume or "none", **options})
+    if not disk.storage:
+        raise Failure(f"Unable to make disk {slot}: it does not exist and no storage is given")
+    if disk.form:
+        options["format"] = disk.form
+    if disk.import_from:
+        return kind.join(slot, {"file": f"{disk.storage}:0", "import-from": disk.import_from, **options})
+    if slot in kind.fixed:
+        return kind.join(slot, {"file": f"{disk.storage}:1", **options})
+    if disk.size is None:
+        raise Failure(f"Unable to make disk {slot}: it does not exist and no size is given")
+    return kind.join(slot, {"file": f"{disk.storage}:{fmt.gibibytes(disk.size)}", **options})
+
+
+@dataclass
+class _Differ:
+    """Compares one guest; ``config`` has pending values merged, ``leaving`` is on its way out."""
+
+    what: str  # "VM 101"
+    desired: Desired
+    config: Config
+    leaving: Config
+    changes: Changes = field(default_factory=Changes)
+
+    @property
+    def kind(self) -> Kind:
+        return self.desired.kind
+
+    def value(self, key: str, text: str, fresh: bool) -> None:
+        known = self.config.get(key, None if fresh else self.kind.defaults.get(key))
+        if known is None or comparable(key, known) != comparable(key, text):
+            self.changes.values[key] = text
+
+    def properties(self, key: str, wanted: Properties, fresh: bool) -> None:
+        text = self.config.get(key, self.leaving.get(key))
+        if text is None:
+            new = {**self.kind.new_properties(key), **{name: value for name, value in wanted.items() if value}}
+            default = self.kind.defaults.get(key)
+            if new and (fresh or default is None or not self.kind.same(key, default, self.kind.join(key, new))):
+                self.changes.values[key] = self.kind.join(key, new)
+            return
+        old = self.kind.split(key, text)
+        kept = old
+        if key.startswith(("hostpci", "usb")):  # a mapping replaces an address and the other way round
+            rival = {"mapping": "host", "host": "mapping"}
+            kept = {name: value for name, value in old.items() if rival.get(name) not in wanted}
+        if key == "machine" and old.get("type", "").startswith(ANY_VERSION.get(wanted.get("type", ""), "?")):
+            wanted = {**wanted, "type": old["type"]}  # a version is pinned: q35 means any of them
+        new = {name: value for name, value in {**kept, **wanted}.items() if value != ""}
+        if not new:
+            self.changes.delete.append(key)
+        elif key not in self.config or self.kind.canonical(key, new) != self.kind.canonical(key, old):
+            self.changes.values[key] = self.kind.join(key, new)
+
+    def disk(self, slot: str, disk: Disk) -> None:
+        text = self.config.get(slot, self.leaving.get(slot))
+        if text is None:
+            self.changes.values[slot] = new_disk(self.kind, disk, slot)
+            if (disk.import_from or (disk.volume and not disk.bind)) and disk.size is not None:
+                self.changes.resize_after[slot] = disk.size
+            return
+        old = self.kind.split(slot, text)
+        if slot in self.kind.fixed:  # efidisk and tpmstate cannot be changed once they exist
+            new = old
+        else:
+            new = {name: value for name, value in {**old, **disk.options}.items() if value != ""}
+            new["file"] = self._volume(slot, disk, old)
+        if slot not in self.config or self.kind.canonical(slot, new) != self.kind.canonical(slot, old):
+            self.changes.values[slot] = self._sized(slot, new, disk)
+        self._storage(slot, disk, old)
+        self._size(slot, disk, old)
+
+    def _volume(self, slot: str, disk: Disk, old: Properties) -> str:
+        has = old.get("file", "")
+        if not disk.volume or disk.volume == has:
+            return has
+        exchangeable = old.get("media") == "cdrom" and disk.options.get("media") == "cdrom" and "cloudinit" not in has
+        if exchangeable or (disk.bind and has.startswith("/")):  # no data is left behind
+            return disk.volume
+        raise Failure(f"Unable to attach {disk.volume} as {slot} of {self.what}: {has} is there")
+
+    def _sized(self, slot: str, new: Properties, disk: Disk) -> str:
+        """Where the API restores the size it is left out: a stale one would come back after a restart."""
+        if self.kind.rereads_size or "size" not in new:
+            return self.kind.join(slot, {k: v for k, v in new.items() if k != "size"})
+        return self.kind.join(slot, {**new, "size": fmt.show_size(max(fmt.size(new["size"]), disk.size or 0))})
+
+    def _storage(self, slot: str, disk: Disk, old: Properties) -> None:
+        has, colon, _name = old.get("file", "").partition(":")
+        if not disk.storage or not colon or has == disk.storage:
+            return
+        if disk.move:
+            self.changes.move[slot] = disk.storage
+        else:
+            self.changes.warnings.append(
+                f"disk {slot} of {self.what} lies on {has}, not on {disk.storage}: it stays there (move: true moves it)"
+            )
+
+    def _size(self, slot: str, disk: Disk, old: Properties) -> None:
+        if disk.size is None or "size" not in old:
+            return
+        has = fmt.size(old["size"])
+        if has > disk.size:
+            raise Failure(
+                f"Unable to shrink disk {slot} of {self.what} from {old['size']} to {fmt.show_size(disk.size)}: "
+                "Proxmox VE only grows disks"
+            )
+        if has < disk.size:
+            self.changes.resize[slot] = disk.size
+
+
+def differences(
+    vmid: int, desired: Desired, config: Config, leaving: Config | None = None, *, fresh: bool = False
+) -> Changes:
+    """What must be written so that ``config`` (pending values merged) says what is desired.
+
+    ``fresh`` is a guest that does not exist: it is told everything, even what Proxmox VE would take for granted.
+    """
+    differ = _Differ(f"{desired.kind.word} {vmid}", desired, config, leaving or {})
+    changes = differ.changes
+    for key, text in sorted(desired.values.items()):
+        differ.value(key, text, fresh)
+    for key, wanted in sorted(desired.properties.items()):
+        differ.properties(key, wanted, fresh)
+    for slot, disk in sorted(desired.disks.items()):
+        differ.disk(slot, disk)
+    has_drive = any("cloudinit" in text for key, text in config.items() if desired.kind.disk.fullmatch(key))
+    if desired.cloud_init_drive and not has_drive:
+        slot, storage = desired.cloud_init_drive
+        if slot in config:
+            raise Failure(f"Unable to make the cloud-init drive {slot} of {differ.what}: {config[slot]} is there")
+        changes.values[slot] = f"{storage}:cloudinit"
+    changes.delete = sorted({*changes.delete, *(key for key in desired.gone if key in config)})
+    return changes
+
+
+# what the diff shows
+
+
+def view(config: Config, desired: Desired) -> dict[str, Any]:
+    """The managed keys for a person: properties as dictionaries, no secrets, nothing that the system makes up."""
+    kind = desired.kind
+    shown: dict[str, Any] = {}
+    for key in sorted(managed(desired) & set(config)):
+        if key == "cipassword":
+            continue
+        if kind.disk.fullmatch(key):
+            shown[key] = _disk_view(kind, key, config[key], desired.disks.get(key))
+        elif NET.fullmatch(key):
+            net = kind.canonical(key, kind.split(key, config[key]))
+            if kind.mac not in desired.properties.get(key, {}):
+                net.pop(kind.mac, None)
+            shown[key] = net
+        elif kind.slots(key) is not None:
+            shown[key] = kind.canonical(key, kind.split(key, config[key]))
+        else:
+            shown[key] = comparable(key, config[key])
+    return shown
+
+
+def _disk_view(kind: Kind, key: str, text: str, wanted: Disk | None) -> dict[str, str]:
+    """The size is shown where one is wanted: that of an image or an attached volume is known to the node alone."""
+    properties = kind.canonical(key, kind.split(key, text))
+    file = properties.pop("file", "")
+    for made_up in ("ms-cert", *(() if wanted and wanted.size is not None else ("size",))):
+        properties.pop(made_up, None)
+    named = file.startswith("/") or (properties.get("media") == "cdrom" and "cloudinit" not in file)
+    return {**({"volume": file} if named else {"storage": file.partition(":")[0]}), **properties}
+
+
+def managed(desired: Desired) -> set[str]:
+    slots = {desired.cloud_init_drive[0]} if desired.cloud_init_drive else set()
+    return {*desired.values, *desired.properties, *desired.disks, *desired.gone, *slots}
+
+
+def after_view(before: Config, changes: Changes, desired: Desired, leaving: Config | None = None) -> dict[str, Any]:
+    """What :func:`view` will say once the changes are made."""
+    kind = desired.kind
+    config = {k: v for k, v in before.items() if k not in changes.delete}
+    for key, text in changes.values.items():
+        old = before.get(key, (leaving or {}).get(key))
+        config[key] = _disk_after(kind, key, text, old) if kind.disk.fullmatch(key) else text
+    shown = view(config, desired)
+    for slot, count in {**changes.resize, **changes.resize_after}.items():
+        shown[slot]["size"] = fmt.show_size(count)
+    for slot, storage in changes.move.items():
+        shown[slot]["storage"] = storage
+    return shown
+
+
+def _disk_after(kind: Kind, key: str, text: str, old: str | None) -> str:
+    disk = kind.split(key, text)
+    wanted = disk.get("file", "").partition(":")[2]
+    if old is not None:
+        known = disk.get("size") or kind.split(key, old).get("size")
+        return kind.join(key, {**disk, **({"size": known} if known else {})})
+    disk.pop("import-from", None)
+    disk.pop("format", None)
+    if wanted == "cloudinit":
+        return kind.join(key, {**disk, "media": "cdrom"})
+    if re.fullmatch(r"\d+(\.\d+)?", wanted) and wanted != "0":
+        return kind.join(key, {**disk, "size": fmt.show_size(fmt.size(wanted, bare=fmt.UNITS["G"]))})
+    return kind.join(key, disk)
