@@ -140,7 +140,9 @@ def plan_new(what: str, params: dict[str, Any], desired: Desired, source: Curren
     vmid, name = params["vmid"], params.get(desired.kind.name)
     if not name:
         raise Failure(f"Unable to find {what}: it does not exist (it is created when {desired.kind.name} is given)")
-    start = params["state"] == "started"
+    needs, start = desired.kind.needs, params["state"] == "started"
+    if needs and not params.get(needs) and source is None:
+        raise Failure(f"Unable to create {what}: {needs} is not given")
     if source is None:
         changes = differences(vmid, desired, {}, fresh=True)
         data = {**changes.values, **desired.create, **desired.secret}
@@ -193,6 +195,8 @@ def plan_present(what: str, params: dict[str, Any], desired: Desired, current: C
         course.running = False
         current = replace(current, running=False, effective=current.config)  # what waits comes into force
     course.waiting = waits(current, desired, changes)
+    if changes.move and course.running and not desired.kind.moves_running:
+        raise Failure(f"Unable to move {', '.join(sorted(changes.move))} of {what}: it runs (use state: stopped)")
     found = writes(what, desired, changes, current)
     course.actions += found.early
     _pool(what, params, current, course)

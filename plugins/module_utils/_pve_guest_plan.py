@@ -123,6 +123,7 @@ class _Differ:
         text = self.config.get(key, self.leaving.get(key))
         if text is None:
             new = {**self.kind.new_properties(key), **{name: value for name, value in wanted.items() if value}}
+            new = self.kind.canonical(key, new) if key in self.kind.sparse else new
             default = self.kind.defaults.get(key)
             if new and (fresh or default is None or not self.kind.same(key, default, self.kind.join(key, new))):
                 self.changes.values[key] = self.kind.join(key, new)
@@ -135,6 +136,7 @@ class _Differ:
         if key == "machine" and old.get("type", "").startswith(ANY_VERSION.get(wanted.get("type", ""), "?")):
             wanted = {**wanted, "type": old["type"]}  # a version is pinned: q35 means any of them
         new = {name: value for name, value in {**kept, **wanted}.items() if value != ""}
+        new = self.kind.canonical(key, new) if key in self.kind.sparse else new
         if not new:
             self.changes.delete.append(key)
         elif key not in self.config or self.kind.canonical(key, new) != self.kind.canonical(key, old):

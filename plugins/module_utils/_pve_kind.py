@@ -49,6 +49,9 @@ class Kind:
     defaults: Properties = field(default_factory=dict)  # what an absent key means
     fixed: frozenset[str] = frozenset()  # disks that cannot be changed once they exist
     new_properties: Callable[[str], Properties] = lambda key: {}
+    needs: str = ""  # option without which none is made
+    sparse: frozenset[str] = frozenset()  # keys in which a property that says the default is not written
+    moves_running: bool = False  # a disk can be moved while it is used
     frees_by_force: bool = False  # a disk's data goes with its slot, in the same request
     rereads_size: bool = False  # a written disk without size= gets the volume's own
 

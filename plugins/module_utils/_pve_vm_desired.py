@@ -113,7 +113,7 @@ KIND = Kind(
               "sockets": "1", "bios": "seabios", "cpulimit": "0", "agent": "enabled=0", "hotplug": "1"},
     fixed=frozenset({"efidisk0", "tpmstate0"}),
     new_properties=lambda key: {"model": "virtio"} if key.startswith("net") else {},
-    frees_by_force=True, rereads_size=True,
+    moves_running=True, frees_by_force=True, rereads_size=True,
 )  # fmt: skip
 
 PLAIN = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import guests, qemu
+from . import lxc, qemu
 from .errors import ApiError, invalid
 from .routing import Call, route
 from .world import World
@@ -51,6 +51,17 @@ def _vm_rows(world: World) -> list[dict[str, Any]]:
     return rows
 
 
+def _ct_rows(world: World) -> list[dict[str, Any]]:
+    pools = {vmid: pool for pool, members in world.data["pools"].items() for vmid in members}
+    rows = []
+    for row in lxc.list_cts(Call(world, "root@pam", {}), world.node):
+        row.pop("ha")
+        row.update({"id": f"lxc/{row['vmid']}", "node": world.node, "template": 0})
+        row.update({"pool": pools[row["vmid"]]} if row["vmid"] in pools else {})
+        rows.append(row)
+    return rows
+
+
 @route("GET", "/nodes/{node}/qemu")
 def list_vms(call: Call, node: str) -> Any:
     keep = ("vmid", "name", "status", "cpus", "maxmem", "uptime", "tags", "lock")
@@ -65,7 +76,7 @@ def resources(call: Call) -> Any:
     wanted = call.params.get("type")
     rows: list[dict[str, Any]] = []
     if wanted in (None, "vm"):
-        rows += [*_vm_rows(call.world), *guests.container_rows(call.world)]
+        rows += [*_vm_rows(call.world), *_ct_rows(call.world), *call.world.data["elsewhere"]]
     if wanted in (None, "node"):
         rows += nodes(call)
     return rows
@@ -73,7 +84,7 @@ def resources(call: Call) -> Any:
 
 @route("GET", "/cluster/nextid")
 def nextid(call: Call) -> Any:
-    used = {int(vmid) for vmid in call.world.data["vms"]}
+    used = {int(vmid) for kind in ("vms", "cts") for vmid in call.world.data[kind]}
     wanted = call.params.get("vmid")
     if wanted is not None:
         if int(wanted) in used:

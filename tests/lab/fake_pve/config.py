@@ -11,8 +11,9 @@ from .errors import ApiError, invalid
 from .schema import is_disk, parse, parse_key, prefix_of, render_disk, render_net, typed
 from .world import GIB, World, human
 
-LIVE = {"name", "description", "tags", "onboot", "startup", "protection", "hookscript", "balloon", "ciuser",
-        "cipassword", "citype", "ciupgrade", "sshkeys", "nameserver", "searchdomain", "cicustom", "lock"}  # fmt: skip
+LIVE = {"name", "description", "tags", "onboot", "startup", "protection", "hookscript", "ciuser", "cipassword",
+        "citype", "ciupgrade", "sshkeys", "nameserver", "searchdomain", "cicustom", "lock", "cpulimit",
+        "cpuunits"}  # fmt: skip
 LIVE_PREFIXES = ("net", "usb", "ipconfig", "unused")
 HOTPLUG_DISKS = ("scsi", "virtio")
 LIVE_DISK_OPTIONS = {"backup", "replicate", "iops", "iops_rd", "iops_wr", "iops_max", "mbps", "mbps_rd", "mbps_wr",
@@ -145,17 +146,24 @@ def detach(world: World, vm: Vm, key: str, old: str, force: bool = False) -> Non
 def live(vm: Vm, key: str, new: str | None) -> bool:
     """Is the change applied to a running machine at once? ``new`` is None for a removal."""
     prefix = prefix_of(key)
+    text = str(vm["conf"].get("hotplug", "1"))
+    features = {"1": "network,disk,usb", "0": ""}.get(text, text)
+    if key == "balloon":  # switching the device on or off is no hotplug
+        return (str(vm["conf"].get(key)) == "0") == (new == "0")
+    if prefix in ("net", "usb"):
+        return {"net": "network", "usb": "usb"}[prefix] in features
     if key in LIVE or prefix in LIVE_PREFIXES:
         return True
-    if prefix not in HOTPLUG_DISKS:
+    if not is_disk(key):
         return False
     old = vm["conf"].get(key)
-    if new is None or old is None:
-        return True
-    before, after = parse_key(key, old), parse_key(key, new)
-    if before.get("file") != after.get("file"):
-        return True
-    return {k for k in {*before, *after} if before.get(k) != after.get(k)} <= LIVE_DISK_OPTIONS
+    if new is not None and old is not None:
+        before, after = parse_key(key, old), parse_key(key, new)
+        if before.get("file") == after.get("file"):
+            return {k for k in {*before, *after} if before.get(k) != after.get(k)} <= LIVE_DISK_OPTIONS
+        if before.get("media") == "cdrom":
+            return True
+    return prefix in HOTPLUG_DISKS and "disk" in features
 
 
 def apply_one(world: World, vm: Vm, key: str, new: str | None, force: bool = False) -> None:
@@ -183,8 +191,9 @@ def apply_pending(world: World, vm: Vm) -> None:
 
 
 def update(world: World, vmid: int, vm: Vm, changes: dict[str, str], delete: list[str], revert: list[str],
-           running: bool, force: bool) -> None:  # fmt: skip
-    """PUT config, after parameters and rights were checked; the caller holds the lock."""
+           running: bool, force: bool) -> dict[str, str]:  # fmt: skip
+    """PUT config, after parameters and rights were checked; the caller holds the lock. Answers what was not plugged."""
+    problems: dict[str, str] = {}
     current = merged(vm)
     for key in delete:
         if (is_disk(key) or key.startswith("unused")) and key in current and int(current.get("protection", 0)):
@@ -196,8 +205,12 @@ def update(world: World, vmid: int, vm: Vm, changes: dict[str, str], delete: lis
         vm["delete"] = [k for k in vm["delete"] if k != key]
     for key in delete:
         vm["pending"].pop(key, None)
+        _boot_without(vm, key)
         if key in vm["conf"]:
-            if running and not live(vm, key, None):
+            if running and live(vm, key, None) and key in world.hotplug_fails:
+                problems[key] = f"hotplug problem - {world.hotplug_fails[key]}\n"
+                vm["delete"] = sorted({*vm["delete"], key})
+            elif running and not live(vm, key, None):
                 vm["delete"] = sorted({*vm["delete"], key})
             else:
                 apply_one(world, vm, key, None, force)
@@ -206,9 +219,21 @@ def update(world: World, vmid: int, vm: Vm, changes: dict[str, str], delete: lis
         vm["delete"] = [k for k in vm["delete"] if k != key]
         if str(vm["conf"].get(key)) == text:
             vm["pending"].pop(key, None)
+        elif running and live(vm, key, text) and key in world.hotplug_fails:
+            problems[key] = f"hotplug problem - {world.hotplug_fails[key]}\n"
+            vm["pending"][key] = text
         elif running and not live(vm, key, text):
             vm["pending"][key] = text
         else:
             apply_one(world, vm, key, text)
     if not running:
         apply_pending(world, vm)
+    return problems
+
+
+def _boot_without(vm: Vm, key: str) -> None:
+    """A removed device leaves the boot order."""
+    order = parse(str(vm["conf"].get("boot", "")), "legacy").get("order", "").split(";")
+    if key in order:
+        left = [device for device in order if device != key]
+        vm["conf"]["boot"] = f"order={';'.join(left)}" if left else " "

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from typing import Any
@@ -64,8 +65,9 @@ def create(call: Call, node: str) -> Any:
     call.need("VM.Allocate", f"/vms/{vmid}")
     pool, start = params.pop("pool", None), _true(params.pop("start", 0))
     _checked(call, params)
-    if str(vmid) in world.data["vms"]:
-        raise ApiError(500, f"unable to create VM {vmid} - VM {vmid} already exists on node '{node}'")
+    for kind, word in (("vms", "VM"), ("cts", "CT")):
+        if str(vmid) in world.data[kind]:
+            raise ApiError(500, f"unable to create VM {vmid} - {word} {vmid} already exists on node '{node}'")
     if pool is not None and pool not in world.data["pools"]:
         raise ApiError(500, f"pool '{pool}' does not exist")
     vm: conf.Vm = {"conf": {"lock": "create"}, "pending": {}, "delete": [], "started": 0}
@@ -155,9 +157,14 @@ def _update(call: Call, vmid: str) -> None:
     if vm["conf"].get("lock"):
         raise ApiError(500, f"VM is locked ({vm['conf']['lock']})")
     changes = {key: str(value) for key, value in params.items()}
+    if "tags" in changes:  # unless the datacenter says that the size of letters matters
+        changes["tags"] = ";".join(sorted({tag.lower() for tag in re.split(r"[;, ]+", changes["tags"]) if tag}))
     running = world.running(int(vmid))
     before = _disks(vm)
-    conf.update(world, int(vmid), vm, changes, delete, revert, running, force)
+    problems = conf.update(world, int(vmid), vm, changes, delete, revert, running, force)
+    if problems:
+        world.save()
+        raise invalid(problems)
     if running and _disks(vm) != before:
         _hotplug(world, int(vmid), vm)
 
@@ -214,6 +221,8 @@ def resize(call: Call, node: str, vmid: str) -> Any:
             size = volume["size"] + in_bytes(wanted[1:]) if wanted[0] == "+" else in_bytes(wanted)
             if size < volume["size"]:
                 raise TaskError("shrinking disks is not supported")
+            if size == volume["size"]:
+                return  # the configuration is not written either
             volume["size"] = size
             vm["conf"][key] = render_disk({**disk, "size": human(size)})
             if world.running(int(vmid)):
@@ -296,7 +305,8 @@ def status(call: Call, node: str, vmid: str) -> Any:
     vm = get(call.world, vmid)
     config = vm["conf"]
     running = call.world.running(int(vmid))
-    result = {"vmid": int(vmid), "status": "running" if running else "stopped", "ha": {"managed": 0},
+    result = {"vmid": int(vmid), "status": "running" if running else "stopped",
+              "ha": {"managed": int(int(vmid) in call.world.data["ha_managed"])},
               "qmpstatus": "running" if running else "stopped", "name": config.get("name", f"VM{vmid}"),
               "cpus": int(config.get("cores", 1)), "maxmem": int(config.get("memory") or 512) * 1024**2,
               "uptime": max(1, int(time.time()) - vm["started"]) if running else 0, "cpu": 0, "mem": 0, "disk": 0,
@@ -327,6 +337,8 @@ def destroy(call: Call, node: str, vmid: str) -> Any:
     call.need("VM.Allocate", f"/vms/{vmid}")
     if int(vm["conf"].get("protection", 0)):
         raise ApiError(500, f"can't remove VM {vmid} - protection mode enabled")
+    if number in world.data["ha_managed"] and not _true(call.params.get("purge", 0)):
+        raise ApiError(500, f"unable to remove VM {vmid} - used in HA resources and purge parameter not set.")
     if world.running(number):
         raise ApiError(500, f"VM {vmid} is running - destroy failed")
 
@@ -370,6 +382,8 @@ def clone(call: Call, node: str, vmid: str) -> Any:
     if str(newid) in world.data["vms"]:
         raise ApiError(500, f"unable to create VM {newid}: config file already exists")
     full = _true(params["full"]) if "full" in params else not source["conf"].get("template")
+    if not full and params.get("storage"):
+        raise invalid({"storage": "parameter 'storage' not allowed for linked clones"})
     vm: conf.Vm = {"conf": {"lock": "clone"}, "pending": {}, "delete": [], "started": 0}
     world.data["vms"][str(newid)] = vm
     if params.get("pool"):
@@ -419,6 +433,43 @@ def cloudinit(call: Call, node: str, vmid: str) -> Any:
 @route("PUT", f"{VM}/cloudinit")
 def regenerate_cloudinit(call: Call, node: str, vmid: str) -> Any:
     get(call.world, vmid)
+
+
+@route("POST", f"{VM}/move_disk")
+def move_disk(call: Call, node: str, vmid: str) -> Any:
+    world, params = call.world, call.require("disk", "storage")
+    vm, key = get(world, vmid), params["disk"]
+
+    def work(log: list[str]) -> None:
+        with world.vm_lock(int(vmid)), world.changing():
+            if key not in vm["conf"]:
+                raise TaskError(f"disk '{key}' does not exist")
+            disk = parse_key(key, vm["conf"][key])
+            volume = world.data["volumes"][disk["file"]]
+            old, disk["file"] = disk["file"], storage.allocate(world, params["storage"], int(vmid), volume["size"])
+            vm["conf"][key] = render_disk(disk)
+            if _true(params.get("delete", 0)):
+                del world.data["volumes"][old]
+
+    return world.task("qmmove", vmid, call.user, work)
+
+
+@route("GET", f"{VM}/agent/network-get-interfaces")
+def agent_interfaces(call: Call, node: str, vmid: str) -> Any:
+    vm = get(call.world, vmid)
+    if parse(str(vm["conf"].get("agent", "")), "enabled").get("enabled") != "1":
+        raise ApiError(500, "No QEMU guest agent configured")
+    if not call.world.running(int(vmid)):
+        raise ApiError(500, f"VM {vmid} is not running")
+    rows = [{"name": "lo", "hardware-address": "00:00:00:00:00:00",
+             "ip-addresses": [{"ip-address": "127.0.0.1", "ip-address-type": "ipv4", "prefix": 8}]}]  # fmt: skip
+    for number, key in enumerate(sorted(k for k in vm["conf"] if prefix_of(k) == "net")):
+        address = parse(str(vm["conf"].get(f"ipconfig{number}", ""))).get("ip", "192.168.1.50/24")
+        ip, _, prefix = address.partition("/")
+        told = {"ip-address": ip, "ip-address-type": "ipv4", "prefix": int(prefix or 24)}
+        mac = parse_key(key, vm["conf"][key])["macaddr"].lower()
+        rows.append({"name": f"eth{number}", "hardware-address": mac, "ip-addresses": [told]})
+    return {"result": rows}
 
 
 @route("POST", f"{VM}/agent/ping")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from . import access, cluster, firewall, firewall_lists, ha, jobs, mapping, pools, qemu, storage, storage_config
+from . import access, cluster, firewall, firewall_lists, ha, jobs, lxc, mapping, pools, qemu, storage, storage_config
 from .errors import ApiError
 from .routing import Call, find
 from .world import World
@@ -30,6 +30,7 @@ HANDLERS = (
     firewall_lists,
     ha,
     jobs,
+    lxc,
     mapping,
     pools,
     qemu,

@@ -32,6 +32,9 @@ def empty_world(node: str) -> dict[str, Any]:
     return {
         "node": node,
         "vms": {},
+        "cts": {},  # containers: configuration and a word for whether they run
+        "elsewhere": [],  # guests of other nodes, as rows of /cluster/resources
+        "ha_managed": [],  # numbers of guests that high availability starts and stops
         "volumes": {},  # volid -> {"size": bytes, "format": str, "vmid": int | None}
         "storages": {
             "local": {"type": "dir", "path": "/var/lib/vz", "content": "iso,vztmpl,backup,import,snippets,images",
@@ -58,12 +61,13 @@ class World:
         self.lock = threading.RLock()
         self.vm_locks: dict[int, threading.Lock] = {}
         self.task_delay = 0.0
+        self.hotplug_fails: dict[str, str] = {}  # key -> why a running guest does not take it
         self._file = directory / "state.json" if directory else None
         self.data = empty_world(node)
         if directory and self._file:
             directory.mkdir(parents=True, exist_ok=True)
             if self._file.exists():
-                self.data = json.loads(self._file.read_text())
+                self.data |= json.loads(self._file.read_text())
         self._recover()
 
     @property
@@ -85,9 +89,10 @@ class World:
         for task in self.data["tasks"].values():
             if task["status"] == "running":
                 task.update(status="stopped", exitstatus="unexpected status")
-        for ident, vm in list(self.data["vms"].items()):
-            if vm["conf"].pop("lock", None) in ("create", "clone"):
-                del self.data["vms"][ident]
+        for kind in ("vms", "cts"):
+            for ident, guest in list(self.data[kind].items()):
+                if guest["conf"].pop("lock", None) in ("create", "clone"):
+                    del self.data[kind][ident]
 
     def path(self, on_node: str) -> Path:
         """A path of the node as a path here."""

@@ -63,7 +63,7 @@ class Lab:
         self.release = release
         self.cert = cert
         self.root = folder / "node"
-        for path in ("var/lib/vz/import", "var/lib/vz/snippets"):
+        for path in ("var/lib/vz/import", "var/lib/vz/snippets", "var/lib/vz/template/cache"):
             (self.root / path).mkdir(parents=True)
         self.driver = NullDriver()
         self.world = self.new_world()
@@ -83,6 +83,11 @@ class Lab:
         head = b"QFI\xfb" + (3).to_bytes(4, "big") + bytes(16) + size.to_bytes(8, "big")
         (self.root / "var/lib/vz/import" / name).write_bytes(head)
         return f"local:import/{name}"
+
+    def template(self, name: str = "debian-13.tar.zst") -> str:
+        """A file that stands in for a container's template; its volume id."""
+        (self.root / "var/lib/vz/template/cache" / name).write_bytes(b"stand-in")
+        return f"local:vztmpl/{name}"
 
     def credentials(self) -> dict[str, Any]:
         user, _, token = TOKEN.partition("!")
@@ -130,6 +135,9 @@ class Lab:
 
     def config(self, vmid: int) -> dict[str, Any]:
         return dict(self.world.data["vms"][str(vmid)]["conf"])
+
+    def container(self, vmid: int) -> dict[str, Any]:
+        return dict(self.world.data["cts"][str(vmid)]["conf"])
 
     def wait_tasks(self) -> None:
         while any(task["status"] == "running" for task in list(self.world.data["tasks"].values())):
