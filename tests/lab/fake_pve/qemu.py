@@ -199,8 +199,14 @@ def post_config(call: Call, node: str, vmid: str) -> Any:
     check(dict(call.params), call.world.release, creating=False)
 
     def work(log: list[str]) -> None:
-        with call.world.changing():
-            _update(call, vmid)
+        try:
+            with call.world.changing():
+                _update(call, vmid)
+        except ApiError as error:
+            if error.errors is None:
+                raise
+            texts = " ".join(f"{key}: {text.strip()}" for key, text in sorted(error.errors.items()))
+            raise TaskError(f"400 {error.message} {texts} ") from error
 
     return call.world.task("qmconfig", vmid, call.user, work)
 
