@@ -191,7 +191,7 @@ REMOTE = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "strict": {"type": "bool", "default": True},
 }
-ARGUMENTS: dict[str, Any] = {
+SPEC: dict[str, Any] = {
     "remotes": {"type": "list", "elements": "dict", "required": True, "options": REMOTE},
     "path": {"type": "path", "default": "~/.config/rclone/rclone.conf"},
     "owner": {"type": "str"},
@@ -234,7 +234,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
 
 
 def main() -> None:
-    _reconcile.main(AnsibleModule(ARGUMENTS, supports_check_mode=True), work)
+    _reconcile.main(AnsibleModule(SPEC, supports_check_mode=True), work)
 
 
 if __name__ == "__main__":
