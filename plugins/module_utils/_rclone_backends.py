@@ -55,7 +55,7 @@ SECRET_NAME = re.compile(
     r"pass|secret|token|key|cred|cookie|auth|header|sas_url|connection_string|session|grant|mnemonic|otp|salt|access_id"
 )
 PLAIN_NAME = re.compile(
-    r"(auth|token)_url|key_file|env_auth|auth_version|access_scopes|key_exchange|use_.*|no_.*|disable_.*"
+    r"(auth|token)_url|(pub)?key_file|env_auth|auth_version|access_scopes|key_exchange|use_.*|no_.*|disable_.*"
 )
 # rclone calls these sensitive for who posts his file in a forum
 SHOWN = {"account", "domain", "drive_id", "email", "host", "namenode", "namespace", "url", "user", "username"}

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import grp
 import hashlib
 import json
@@ -133,7 +134,7 @@ class Host:
             raise Failure(f"Unable to read {self.path}: {error}") from None
 
     def _set_aside(self) -> Path | None:
-        return next(iter(sorted(self.target.parent.glob(f"{self.target.name}.old*"))), None)
+        return next(iter(sorted(self.target.parent.glob(f"{glob.escape(self.target.name)}.old*"))), None)
 
     def ids(self) -> tuple[int | None, int | None]:
         return number(self.owner, pwd.getpwnam), number(self.group, grp.getgrnam)
@@ -141,7 +142,11 @@ class Host:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         name = hashlib.sha256(os.fsencode(self.target)).hexdigest()[:16]
-        with lock(f"rclone-{os.getuid()}-{name}"):
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(lock(f"rclone-{os.getuid()}-{name}"))
+            except OSError as error:
+                raise Failure(f"Unable to lock {self.path}: {error}") from error
             yield
 
     def write(self, text: str, seen: bytes | None) -> None:
