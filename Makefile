@@ -28,7 +28,7 @@ lab-status: ## what of the lab runs
 	@python3 tests/lab/lab.py status
 
 # --- the site: make VERB ENV=homelab SERVICE=jellyfin -----------------------------------------------------------------
-.PHONY: site plan verify up down restart status guests logs vpn-profiles
+.PHONY: site plan verify up down restart status guests logs vpn-profiles proxmox-access
 site: ## build or update the whole site (SERVICE=x: that service only)
 	$(PLAYBOOK) playbooks/site.yml $(if $(SERVICE),--tags $(SERVICE))
 plan: ## show what would run where, who could reach it, what is backed up (HTML=page.html, QUERY=names[].name)
@@ -43,6 +43,8 @@ guests: ## the Proxmox nodes' guests and their state
 	@$(PLAYBOOK) playbooks/status.yml --limit localhost,proxmox
 vpn-profiles: ## bring the VPN devices' profiles to inventories/ENV/.secrets/vpn/
 	$(PLAYBOOK) playbooks/vpn_profiles.yml
+proxmox-access: ## let the site use the Proxmox nodes' API: roles, user, token (asks for root's password)
+	$(PLAYBOOK) playbooks/proxmox_access.yml
 logs: ## last log lines (LINES=50)
 	@$(PLAYBOOK) playbooks/logs.yml $(SERVICE_ARGS) $(if $(LINES),-e lines=$(LINES))
 

@@ -17,7 +17,7 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile imp
 from ansible_collections.homelab.mediaserver.plugins.plugin_utils import vault, vault_generate
 from ansible_collections.homelab.mediaserver.plugins.plugin_utils.vault import Store, VaultError
 
-OPTIONS = {"directory", "required", "given", "known_hosts"}
+OPTIONS = {"directory", "required", "given", "keep", "known_hosts"}
 
 
 class ActionModule(ActionBase):
@@ -52,14 +52,19 @@ class ActionModule(ActionBase):
         known = getattr(getattr(self._loader, "_vault", None), "secrets", None) or []
         store = Store(folder, tuple(secret for _name, secret in known))
         stored = store.load()
+        told = vault.flatten(self._task.args.get("keep") or {})
+        kept = {name: value for name, value in told.items() if stored.get(name) != value}
+        stored = {**stored, **kept}
         made = complete(requirements, {**stored, **given}, folder)
-        if made and not self._task.check_mode:
+        if (made or kept) and not self._task.check_mode:
             store.save({**stored, **made})
         values = choose(requirements, {**stored, **made, **given}, given)
         hosts = self._known_hosts(folder, values)
         return {
-            "changed": bool(made) or hosts,
+            "changed": bool(made or kept) or hosts,
             "generated": sorted(made),
+            "kept": sorted(kept),
+            "names": sorted({**stored, **made, **given}),
             "secrets": values,
             "_ansible_no_log": True,
         }

@@ -83,8 +83,8 @@ def plan(pve: Pve, wanted: Acl, have: Acl, purge: dict[str, Any] | None, state: 
     return Plan(_shown(before), _shown(keep), tuple(steps))
 
 
-def _shown(acl: Acl) -> list[str]:
-    return sorted(show(entry, propagate) for entry, propagate in acl.items())
+def _shown(acl: Acl) -> dict[str, list[str]]:
+    return {"entries": sorted(show(entry, propagate) for entry, propagate in acl.items())}
 
 
 def _grouped(acl: Acl) -> dict[tuple[str, str, bool], list[Entry]]:

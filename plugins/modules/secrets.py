@@ -58,6 +58,12 @@ options:
     description: Values given in the inventory, C({service:{name:value}}). They win over stored ones and are not stored.
     type: dict
     default: {}
+  keep:
+    description:
+      - Values to keep in the store, C({service:{name:value}}), such as the secret of an API token that was told once.
+        They replace stored ones.
+    type: dict
+    default: {}
   known_hosts:
     description: Hosts whose SSH host key is a secret of ours; written to C(known_hosts) in O(directory).
     type: list
@@ -113,6 +119,16 @@ secrets:
   returned: success
 generated:
   description: Names of the secrets that were made in this run.
+  type: list
+  elements: str
+  returned: success
+kept:
+  description: Names of those of O(keep) that were new or other than before.
+  type: list
+  elements: str
+  returned: success
+names:
+  description: Names of all secrets that are stored, made or given.
   type: list
   elements: str
   returned: success

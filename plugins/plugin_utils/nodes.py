@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from . import guests, sizes, storage
+from . import access, guests, sizes, storage
 from .model import Host, Site, Tree
 
 
@@ -59,6 +59,7 @@ def node_plan(site: Site, node: Host, firewall: Tree) -> Tree:
         "address": node.address,
         "api": api(body["api"]),
         "api_secret": f"{node.name}.api_token_secret",
+        "access": access.node_access(site, node, hosts),
         "bridge": body["bridge"],
         "arc_max": sizes.parse(body["arc_max"]) or 0,
         "images": [

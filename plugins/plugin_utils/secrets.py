@@ -8,7 +8,7 @@ from __future__ import annotations
 from .model import Site, Tree
 from .problems import suggest
 
-TOKEN_HELP = "the secret of the API token: pveum user token add <user> <token id>"
+TOKEN_HELP = "the secret of the API token: make proxmox-access ENV=… makes and keeps it"
 
 
 def build(site: Site) -> list[Tree]:

@@ -69,7 +69,9 @@ class Service:
         header = headers.get("Authorization", "")
         if header.startswith("PVEAPIToken="):
             ident, _, value = header.removeprefix("PVEAPIToken=").partition("=")
-            token = access.token_of(self.world, ident) or self.tokens.get(ident)
+            token, made = self.tokens.get(ident), access.token_of(self.world, ident)
+            if made is not None and (token is None or hmac.compare_digest(str(made["value"]), value)):
+                token = made  # by this API; the one of the token file goes on beside it
             if token is None or not hmac.compare_digest(str(token["value"]), value):
                 time.sleep(self.auth_delay)
                 raise ApiError(401, "invalid token value!" if token else f"no such token '{ident.partition('!')[2]}' "

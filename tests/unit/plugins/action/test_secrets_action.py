@@ -40,6 +40,21 @@ def store(tmp_path):
     return tmp_path / "store"
 
 
+def test_keeps_what_was_told_once(run, store):
+    told = {"pve": {"api_token_secret": "planted-one"}}
+    checked = run(PASSWORD, check=True, keep=told)
+    assert (checked["changed"], checked["kept"]) == (True, ["pve.api_token_secret"])
+    assert not store.exists()
+    first = run(PASSWORD, keep=told)
+    assert first["kept"] == ["pve.api_token_secret"]
+    assert first["names"] == ["immich.db_password", "pve.api_token_secret"]
+    again = run(PASSWORD, keep=told)
+    assert (again["changed"], again["kept"]) == (False, [])
+    assert run(keep={"pve.api_token_secret": "planted-two"})["kept"] == ["pve.api_token_secret"]
+    ask = {"name": "pve.api_token_secret", "ask": True}
+    assert run(PASSWORD, ask)["secrets"] == {**first["secrets"], "pve.api_token_secret": "planted-two"}
+
+
 def test_generates_once_and_keeps(run, store):
     first = run(PASSWORD, HOST_KEY)
     assert first["changed"]

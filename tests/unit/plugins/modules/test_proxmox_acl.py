@@ -50,7 +50,8 @@ def test_check_create_again_changed_absent_again(lab):
     store = [
         f"/storage/local {who} Store" for who in ("group guests", "token bob@pve!tk", "user bob@pve", "user eve@pve")
     ]
-    assert done["diff"] == {"before": [], "after": [*store, "/vms/100 user bob@pve Guest (not below)"]}
+    assert done["diff"]["before"] == {"entries": []}
+    assert done["diff"]["after"] == {"entries": [*store, "/vms/100 user bob@pve Guest (not below)"]}
     assert acl(lab) == {**dict.fromkeys(store, 1), "/vms/100 user bob@pve Guest": 0}
     done = lab.order(proxmox_acl, entries=[*WHOLE[:-1], entry("/vms/100", "Guest")])
     assert done["steps"] == ["grant Guest on /vms/100 to bob@pve"]
@@ -84,7 +85,7 @@ def test_purge_removes_only_what_it_names(lab, purge, gone):
     acl(lab).update(dict.fromkeys(others, 1))
     done = lab.order(proxmox_acl, entries=[wanted], purge=purge)
     assert set(acl(lab)) == {*others, "/vms/100 user bob@pve Guest"} - set(gone)
-    assert done["diff"]["before"] == sorted(gone)
+    assert done["diff"]["before"] == {"entries": sorted(gone)}
     assert done["steps"][0] == "grant Guest on /vms/100 to bob@pve", "first the new, then the old"
 
 
