@@ -130,10 +130,14 @@ class Pve:
             raise ApiFailure(to, "the answer is no object")
         return answer
 
+    def understand(self, to: str, ask: Callable[[], Any]) -> Any:
+        """Make sense of answers; what lacks a field, or has another kind of thing there, is no answer of the API."""
+        return self._guard(to, ask)
+
     def digest(self, path: str, to: str, same: Callable[[list[dict[str, Any]]], bool]) -> dict[str, str]:
         """The digest of a list that still is what the plan was made for; every write changes it."""
         rows = self.get_list(path, to)
-        if not same(rows):
+        if not self.understand(to, lambda: same(rows)):
             raise Failure(f"Unable to {to}: somebody else changed it in between; run again")
         return {"digest": str(rows[0]["digest"])} if rows and rows[0].get("digest") else {}
 

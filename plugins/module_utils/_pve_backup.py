@@ -46,8 +46,9 @@ def current(row: dict[str, Any]) -> Job:
 
 
 def find(pve: Pve, ident: str) -> Job | None:
-    rows = pve.get_list(PATH, "list the backup jobs")
-    return next((current(row) for row in rows if row.get("id") == ident), None)
+    to = "list the backup jobs"
+    row = next((row for row in pve.get_list(PATH, to) if row.get("id") == ident), None)
+    return None if row is None else pve.understand(to, lambda: current(row))
 
 
 def given(params: dict[str, Any]) -> Job:

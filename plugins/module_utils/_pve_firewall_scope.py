@@ -89,6 +89,11 @@ def macros(pve: Pve, params: dict[str, Any]) -> dict[str, str]:
     return {str(row["macro"]).lower(): str(row["macro"]) for row in rows}
 
 
+def all_of(pve: Pve, params: dict[str, Any]) -> tuple[Scope, State, dict[str, str]]:
+    scope = find(pve, params["level"], params["node"], params["vmid"])
+    return scope, read(pve, scope, params), macros(pve, params)
+
+
 def wanted(params: dict[str, Any], now: State, known: dict[str, str]) -> State:
     """What stands there in the end, without the options."""
 

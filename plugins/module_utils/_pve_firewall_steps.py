@@ -112,7 +112,7 @@ def _remove_ipset(pve: Pve, path: str, to: str, members: lists.Entries) -> None:
 def _members(pve: Pve, path: str, what: str, now: lists.Entries, after: lists.Entries) -> Steps:
     def change(method: str, to: str, key: str, **data: Any) -> None:
         rows = pve.get_list(path, to)
-        raw = next((str(row["cidr"]) for row in rows if fw.cidr(row["cidr"]) == key), key)  # as the path wants it
+        raw = next((str(row["cidr"]) for row in rows if fw.cidr(row.get("cidr")) == key), key)  # as the path wants it
         digest = entry_digest(pve, path, to, lists.members_now, key, now[key])
         pve.call(method, f"{path}/{raw}", to, **data, **digest)
 

@@ -138,11 +138,11 @@ def _rules(pve: Pve, now: ha.State, after: ha.State) -> list[Step]:
 def _lose(
     pve: Pve, kind: str, name: str, old: ha.Entry, entry: ha.Entry | None, least: int
 ) -> tuple[list[Step], ha.Entry | None]:
-    """(writes, the rule as they leave it). A rule that would have too few resources goes, and comes again."""
-    kept = [sid for sid in old["resources"] if sid in (entry or old)["resources"]]
-    if entry is None or len(kept) < least:
+    """(writes, the rule as they leave it). A rule that would have too few resources rests until it has its new ones."""
+    if entry is None:
         return [_delete(pve, f"rules/{name}", f"remove HA rule {name}")], None
-    between = {**old, "resources": kept}
+    kept = [sid for sid in old["resources"] if sid in entry["resources"]]
+    between = {**old, "resources": kept} if len(kept) >= least else {**old, "enabled": False}
     return _rule(pve, kind, name, old, between), between
 
 

@@ -27,8 +27,11 @@ def canonical(key: str, value: Any) -> str:
 
 def find(pve: Pve, ident: str) -> Job | None:
     """Asked for by name: the list leaves out, without a word, what the user has no right to see."""
+    to = f"read replication job {ident}"
     try:
-        return pve.get_dict(f"{PATH}/{ident}", f"read replication job {ident}")
+        job = pve.get_dict(f"{PATH}/{ident}", to)
+        pve.understand(to, lambda: (job["target"], view(job)))
+        return job
     except ApiFailure as failure:
         if failure.status == 500 and failure.text.strip() == f"no such replication job '{ident}'":
             return None

@@ -216,10 +216,9 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     scopes.refuse_lists_of_other_levels(params)
     pve = Pve(params)
-    scope = scopes.find(pve, params["level"], params["node"], params["vmid"])
-    now = scopes.read(pve, scope, params)
-    after = scopes.wanted(params, now, scopes.macros(pve, params))
-    scopes.refuse_if_used(pve, scope, now, after)
+    scope, now, known = pve.understand("read the firewall", lambda: scopes.all_of(pve, params))
+    after = scopes.wanted(params, now, known)
+    pve.understand("see what is in use", lambda: scopes.refuse_if_used(pve, scope, now, after))
     return _reconcile.run(module, scopes.plan(pve, scope, params, now, after))
 
 

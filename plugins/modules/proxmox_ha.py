@@ -66,6 +66,7 @@ options:
       enabled: &enabled
         description: Whether it counts. Proxmox VE 8 cannot disable a group.
         type: bool
+        default: true
       comment: &comment
         description: Text shown with it.
         type: str
@@ -129,7 +130,7 @@ TEXTS: dict[str, Any] = {"type": "list", "elements": "str"}
 RULE: dict[str, Any] = {
     "name": NEEDED,
     "resources": TEXTS,
-    "enabled": FLAG,
+    "enabled": {"type": "bool", "default": True},
     "comment": TEXT,
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
@@ -153,10 +154,11 @@ ARGUMENTS: dict[str, Any] = {
 def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     pve = Pve(params)
-    release = pve.get_dict("version", "read the release of Proxmox VE")
-    major = int(str(release["release"]).partition(".")[0])
+    to = "read the release of Proxmox VE"
+    release = pve.get_dict("version", to)
+    major = pve.understand(to, lambda: int(str(release["release"]).partition(".")[0]))
     ha.check(params, major)
-    now = _pve_ha_steps.read(pve, major)
+    now = pve.understand("read the high availability", lambda: _pve_ha_steps.read(pve, major))
     after = ha.wanted(params, now, major)
     steps = _pve_ha_steps.steps(pve, major, now, after)
     return _reconcile.run(module, _reconcile.Plan(ha.view(now), ha.view(after), tuple(steps)))

@@ -166,8 +166,9 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     problems = []
     if numbers(version) < numbers(params["minimum_version"]):
         problems.append(f"Proxmox VE {version} is older than {params['minimum_version']}: upgrade node {node}")
-    rows = pve.get_list(f"nodes/{node}/storage", f"list the storages of {node}")
-    problems += storage_problems(node, needed_contents(params), rows)
+    to = f"list the storages of {node}"
+    rows = pve.get_list(f"nodes/{node}/storage", to)
+    problems += pve.understand(to, lambda: storage_problems(node, needed_contents(params), rows))
     if params["devices"]:
         to = f"read the PCI devices of {node}"
         found = pve.get_list(f"nodes/{node}/hardware/pci", to)

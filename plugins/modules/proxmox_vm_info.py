@@ -126,8 +126,9 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     pve = Pve(params)
     path = f"nodes/{params['node']}/qemu"
-    rows = pve.get_list(path, f"list the VMs of {params['node']}")
-    vms = [describe(row) for row in rows if params["vmid"] in (None, row.get("vmid"))]
+    to = f"list the VMs of {params['node']}"
+    rows = [row for row in pve.get_list(path, to) if params["vmid"] in (None, row.get("vmid"))]
+    vms = pve.understand(to, lambda: [describe(row) for row in rows])
     for vm in vms if params["config"] else []:
         pending = pve.get_list(f"{path}/{vm['vmid']}/pending", f"read VM {vm['vmid']}")
         current = current_from(pending, vm)
