@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import time
 from typing import Any
 
@@ -74,7 +75,7 @@ class Guest:
     def _row(self, vmid: int) -> dict[str, Any]:
         """What the whole cluster says of this number."""
         rows = self.pve.get_list("cluster/resources", f"look for {self.kind.word} {vmid} in the cluster", type="vm")
-        return next((row for row in rows if row.get("vmid") == vmid), {})
+        return next((row for row in rows if str(row.get("vmid")) == str(vmid)), {})
 
     def _pool(self, vmid: int) -> str | None:
         return self._row(vmid).get("pool") if self.params.get("pool") is not None else None
@@ -230,7 +231,11 @@ class Guest:
 
     def _power(self, action: Action, verb: str, wanted: str, **data: Any) -> None:
         """With high availability the task only asks for it, so its end is waited for."""
-        self.pve.task("post", f"{self.path}/status/{verb}", action.describe, **data)
+        try:
+            self.pve.task("post", f"{self.path}/status/{verb}", action.describe, **data)
+        except (ApiFailure, TaskFailure) as failure:
+            if not re.search(r"(already|not) running", failure.message):
+                raise  # else somebody was faster
         deadline = time.monotonic() + self.pve.task_timeout
         while self._ha:
             state = self.pve.get_dict(f"{self.path}/status/current", action.describe).get("status")
@@ -254,7 +259,11 @@ class Guest:
 
     def _destroy(self, action: Action) -> None:
         data = {"purge": self.params["purge"], "destroy-unreferenced-disks": self.params["destroy_unreferenced_disks"]}
-        self.pve.task("delete", self.path, action.describe, **data)
+        try:
+            self.pve.task("delete", self.path, action.describe, **data)
+        except ApiFailure as failure:
+            if not failure.is_missing_vm(self.vmid):
+                raise  # else somebody was faster
 
 
 def _only_hotplug(failure: Failure) -> bool:

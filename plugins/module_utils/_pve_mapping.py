@@ -27,11 +27,18 @@ def render(entry: Entry) -> str:
     return ",".join(f"{key}={entry[key]}" for key in keys)
 
 
+def _first_function(address: str) -> str:
+    """An address without a function is the whole device; Proxmox VE looks at its first function."""
+    return address if "." in address else f"{address}.0"
+
+
 def device_entry(node: str, path: str, devices: list[dict[str, Any]]) -> Entry:
     """The entry that Proxmox VE accepts at the start of a VM: all that the node knows of the device, and no more."""
-    device = next((item for item in devices if item.get("id") == path), None)
-    if device is None:
-        known = ", ".join(sorted(str(item.get("id")) for item in devices)) or "none"
+    by_address = {str(item.get("id")): item for item in devices}
+    found = [by_address.get(_first_function(part)) for part in path.split(";")]
+    device = found[0]
+    if device is None or None in found:
+        known = ", ".join(sorted(by_address)) or "none"
         raise Failure(f"Unable to map PCI device {path}: node {node} has no such device (it has {known})")
 
     def short(name: str) -> str:

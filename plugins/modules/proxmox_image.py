@@ -11,8 +11,9 @@ short_description: Have a Proxmox VE node download an image
 version_added: 0.1.0
 description:
   - Has the node download a cloud image, an ISO image or a container template into one of its storages.
-  - A file of that name is taken for the right one, since the API knows no checksum of it. Put the version into O(file).
   - The checksum is verified by the node before the file appears under its name.
+  - A file of that name that is there already is taken for the right one, as the API tells no checksum of it. Put the
+    version into O(file), or give its O(size), which is compared.
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
 options:
@@ -25,11 +26,14 @@ options:
     type: str
     required: true
   file:
-    description: Name of the file. Disk images must end in C(.qcow2), C(.raw), C(.vmdk) or C(.ova).
+    description:
+      - Name of the file. Characters other than letters, digits and C(_.-) become C(_), as Proxmox VE writes it.
+      - Disk images must end in C(.qcow2), C(.raw), C(.vmdk) or C(.ova), container templates in C(.tar.gz),
+        C(.tar.xz), C(.tar.zst) or C(.tar.bz2), ISO images in C(.iso) or C(.img).
     type: str
     required: true
   content:
-    description: Kind of file; V(import) is a disk image.
+    description: Kind of file; V(import) is a disk image, V(vztmpl) a container template.
     type: str
     choices: [import, iso, vztmpl]
     default: import
@@ -37,8 +41,15 @@ options:
     description: Where the node gets it. Required unless O(state=absent).
     type: str
   checksum:
-    description: Its checksum as C(algorithm:value), such as V(sha512:0123abcd).
+    description: Its checksum as C(algorithm:value), such as V(sha512:0123abcd). Verified during the download only.
     type: str
+  size:
+    description: Its size in bytes. A file of that name with another size is an error, unless O(replace=true).
+    type: int
+  replace:
+    description: Whether a file of another O(size) is deleted and downloaded anew.
+    type: bool
+    default: false
   verify_certificates:
     description: Whether the node verifies the certificate of an C(https) O(url).
     type: bool
@@ -71,6 +82,10 @@ volid:
   returned: always
   type: str
   sample: local:import/debian-13-generic-amd64-20261006.qcow2
+size:
+  description: Bytes of the file that was there before, 0 if there was none.
+  returned: always
+  type: int
 """
 
 import functools
@@ -90,6 +105,8 @@ ARGUMENTS: dict[str, Any] = {
     "content": {"type": "str", "choices": ["import", "iso", "vztmpl"], "default": "import"},
     "url": {"type": "str"},
     "checksum": {"type": "str"},
+    "size": {"type": "int"},
+    "replace": {"type": "bool", "default": False},
     "verify_certificates": {"type": "bool", "default": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
@@ -110,25 +127,47 @@ def download_data(params: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
+def stored_name(file: str) -> str:
+    """The name under which Proxmox VE stores a download (pure)."""
+    return re.sub(r"[^a-zA-Z0-9_.-]", "_", file)
+
+
+def is_other(params: dict[str, Any], volid: str, size: int | None) -> bool:
+    """Is what has the name another file? Raises Failure unless it may be replaced (pure)."""
+    if size is None or params["size"] in (None, size):
+        return False
+    if not params["replace"]:
+        raise _reconcile.Failure(
+            f"Unable to use {volid}: it has {size} bytes, {params['size']} are wanted: it is another file of that name "
+            "(replace: true downloads it anew)"
+        )
+    return True
+
+
 def work(module: AnsibleModule) -> dict[str, Any]:
-    params = module.params
+    params = {**module.params, "file": stored_name(module.params["file"])}
     pve = Pve(params)
     storage = f"nodes/{params['node']}/storage/{params['storage']}"
     volid = f"{params['storage']}:{params['content']}/{params['file']}"
     content = pve.get_list(f"{storage}/content", f"list storage {params['storage']}", content=params["content"])
-    present = any(row.get("volid") == volid for row in content)
+    size = next((int(row.get("size", 0)) for row in content if row.get("volid") == volid), None)
     wanted = params["state"] == "present"
-    steps = []
-    data = download_data(params)
-    if wanted and not present:
+    data, steps = download_data(params), []
+    other = wanted and is_other(params, volid, size)
+    if size is not None and (other or not wanted):
+        to, path = f"delete {volid}", f"{storage}/content/{quote(volid, safe='')}"
+        steps.append(_reconcile.Step(to, functools.partial(pve.task, "delete", path, to)))
+    if wanted and (size is None or other):
         to = f"download {params['file']} to storage {params['storage']}"
         steps.append(_reconcile.Step(to, functools.partial(pve.task, "post", f"{storage}/download-url", to, **data)))
-    if present and not wanted:
-        to = f"delete {volid}"
-        path = f"{storage}/content/{quote(volid, safe='')}"
-        steps.append(_reconcile.Step(to, functools.partial(pve.task, "delete", path, to)))
-    before, after = ({"volid": volid, "state": "present" if there else "absent"} for there in (present, wanted))
-    return _reconcile.run(module, _reconcile.Plan(before, after, tuple(steps), (), {"volid": volid}))
+    before, after = (
+        {"volid": volid, "state": "present" if there else "absent"} for there in (size is not None, wanted)
+    )
+    if wanted and params["size"] is not None:
+        before |= {"size": size} if size is not None else {}
+        after |= {"size": params["size"]}
+    result = {"volid": volid, "size": size or 0}
+    return _reconcile.run(module, _reconcile.Plan(before, after, tuple(steps), (), result))
 
 
 def main() -> None:

@@ -26,7 +26,9 @@ options:
     type: str
     required: true
   path:
-    description: Address of the device, such as V(0000:00:02.0). Required unless O(state=absent).
+    description:
+      - Address of the device, such as V(0000:00:02.0). Required unless O(state=absent).
+      - V(0000:01:00) is a device with all its functions; several addresses are joined by V(;).
     type: str
   description:
     description: Text shown with the mapping.

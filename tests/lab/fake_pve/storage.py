@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import ssl
 import struct
 import time
@@ -134,6 +135,7 @@ def delete_content(call: Call, node: str, name: str, volume: str) -> Any:
 @route("POST", "/nodes/{node}/storage/{name}/download-url")
 def download_url(call: Call, node: str, name: str) -> Any:
     params = call.require("url", "filename", "content")
+    params["filename"] = re.sub(r"[^a-zA-Z0-9_.-]", "_", params["filename"])
     config = storage(call.world, name)
     if not call.may("Datastore.AllocateTemplate"):
         raise ApiError(403, "Permission check failed")

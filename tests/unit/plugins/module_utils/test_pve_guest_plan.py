@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_format as fmt
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_lxc_desired
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_guest_course import plan
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_guest_plan import (
     current_from,
@@ -162,3 +163,68 @@ def test_course(status, params, kinds):
     assert [action.kind for action in found.actions] == kinds
     if not kinds:
         assert found.before == found.after
+
+
+# containers
+
+
+CT = {"hostname": "dns", "memory": "512", "rootfs": "local-lvm:vm-120-disk-0,size=8G", "unprivileged": "1",
+      "net0": "name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:01,ip=dhcp,type=veth", "features": "nesting=1",
+      "mp0": "/tank/media,mp=/media,ro=1", "mp1": "local-lvm:vm-120-disk-1,mp=/data,backup=1,size=4G"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("params", "values", "delete"),
+    [
+        ({"hostname": "dns", "memory": "0.5G", "rootfs": {"storage": "local-lvm", "size": "8G"}}, {}, []),
+        ({"networks": {"net0": {"bridge": "vmbr0", "firewall": False}}}, {}, []),
+        ({"networks": {"net0": {"ip": "10.0.0.5/24", "gateway": "10.0.0.1"}}},
+         {"net0": "bridge=vmbr0,gw=10.0.0.1,hwaddr=BC:24:11:00:00:01,ip=10.0.0.5/24,name=eth0,type=veth"}, []),
+        ({"networks": {"net2": {"bridge": "vmbr1"}}}, {"net2": "bridge=vmbr1,name=eth2"}, []),
+        ({"mounts": {"mp0": {"volume": "/tank/media", "path": "/media", "read_only": True}}}, {}, []),
+        ({"mounts": {"mp0": {"read_only": False}}}, {"mp0": "/tank/media,mp=/media,ro=0"}, []),
+        ({"mounts": {"mp1": {"size": "6G", "backup": False}}},
+         {"mp1": "local-lvm:vm-120-disk-1,backup=0,mp=/data,size=6G"}, []),
+        ({"rootfs": {"mount_options": ["noatime", "nodev"]}},
+         {"rootfs": "local-lvm:vm-120-disk-0,mountoptions=noatime;nodev,size=8G"}, []),
+        ({"mounts": {"mp2": {"storage": "s", "size": 1, "path": "/x"}}}, {"mp2": "s:1,mp=/x"}, []),
+        ({"features": {"nesting": True, "fuse": False}}, {}, []),
+        ({"features": {"fuse": True, "mount": ["nfs", "cifs"]}}, {"features": "fuse=1,mount=nfs;cifs,nesting=1"}, []),
+        ({"features": {"nesting": False}}, {}, ["features"]),
+        ({"devices": {"dev0": {"path": "/dev/dri/renderD128", "gid": 104}}},
+         {"dev0": "/dev/dri/renderD128,gid=104"}, []),
+        ({"console": True, "tty": 2, "console_mode": "tty", "onboot": False, "cpulimit": 0.0}, {}, []),
+        ({"timezone": "", "nameservers": [], "description": ""}, {}, []),
+        ({"mounts": {"mp1": None}, "networks": {"net0": {"state": "absent"}}}, {}, ["mp1", "net0"]),
+    ],
+)  # fmt: skip
+def test_differences_of_a_container(params, values, delete):
+    changes = differences(120, _pve_lxc_desired.desired_from(params), CT)
+    assert changes.values == values
+    assert changes.delete == delete
+
+
+def test_volume_may_be_named_by_its_property():
+    kind = _pve_lxc_desired.KIND
+    assert kind.split("mp0", "volume=local:1,mp=/x") == kind.split("mp0", "local:1,mp=/x")
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new", "live"),
+    [
+        ("memory", "1", "2", True), ("cores", "1", None, True), ("hostname", "a", "b", True),
+        ("net0", "a", None, True), ("net10", "name=a", None, False), ("net10", None, "name=a", True),
+        ("mp0", None, "s:1", True), ("mp0", "s:1", "s:1,ro=1", False), ("mp0", "s:1", None, False),
+        ("rootfs", "s:1", "s:1,ro=1", False), ("features", None, "nesting=1", False), ("dev0", None, "/dev/x", True),
+        ("nameserver", None, "1.1.1.1", False), ("tty", "1", "2", False),
+    ],
+)  # fmt: skip
+def test_what_a_running_container_takes_at_once(key, old, new, live):
+    assert _pve_lxc_desired.is_live(key, old, new, {}) is live
+
+
+def test_what_waits_to_go_is_known():
+    current = current_from([{"key": "sata0", "value": "s:x,size=1G", "delete": 1}, {"key": "boot", "value": " "}], {})
+    assert current.leaving == {"sata0": "s:x,size=1G"}
+    assert current.config == {}
+    assert current_from([], {"ha": {"managed": 1}}).ha

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_mapping
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve import Pve
 from ansible_collections.homelab.mediaserver.plugins.modules import proxmox_pci_mapping
 from ansible_collections.homelab.mediaserver.tests.unit.fake_pve import harness
 
@@ -76,3 +78,25 @@ def test_missing_right(lab):
         "Unable to create pci mapping igpu: Permission check failed (/mapping/pci, Mapping.Modify)"
     )
     assert result["failure"]["status"] == 403
+
+
+def test_whole_device_and_several_functions(lab):
+    first = {"vendor": "0x10de", "device": "0x1c82", "iommugroup": 7, "class": "0x030000"}
+    second = {"vendor": "0x10de", "device": "0x0fb9", "iommugroup": 7, "class": "0x040300"}
+    lab.world.data["pci"] += [{"id": "0000:01:00.0", **first}, {"id": "0000:01:00.1", **second}]
+    for path in ("0000:01:00", "0000:01:00.0;0000:01:00.1"):
+        done = lab.order(proxmox_pci_mapping, id="gpu", node="pve", path=path)
+        assert done["map"] == [f"node=pve,path={path},id=10de:1c82,iommugroup=7"]
+    result = lab.run(proxmox_pci_mapping, id="gpu", node="pve", path="0000:01:00.0;0000:01:00.2")
+    assert "node pve has no such device" in result["msg"]
+
+
+def test_what_the_node_finds_wrong_is_returned(lab):
+    """Recorded: the check of an entry that names an IOMMU group where there is none."""
+    lab.run(proxmox_pci_mapping, **IGPU)
+    lab.world.data["pci"][0] = {**lab.world.data["pci"][0], "iommugroup": -1}
+    pve = Pve({**lab.credentials(), "api_password": None, "validate_certs": True, "api_timeout": 5, "task_timeout": 5})
+    told = _pve_mapping.read_back(pve, "pci", "igpu", "pve")
+    assert told["problems"] == [
+        "Invalid configuration: unexpected property 'iommugroup' configured for device '0000:00:02.0'"
+    ]

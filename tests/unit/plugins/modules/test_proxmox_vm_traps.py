@@ -413,6 +413,22 @@ def test_high_availability_that_does_nothing_is_a_failure(lab, monkeypatch):
     assert result["msg"] == "Unable to start VM 101: high availability was asked for it, but it is stopped"
 
 
+def test_somebody_was_faster(lab):
+    """A VM that runs already, or is gone already, is as wanted."""
+    small(lab)
+
+    def faster(method, path):
+        if path.endswith("/status/start"):
+            lab.driver.start(101, {}, {}, None)
+        if method == "DELETE":
+            lab.world.data["vms"].clear()
+
+    lab.service.fault = faster
+    assert lab.run(proxmox_vm, **VM, state="started")["status"] == "running"
+    lab.driver.stop(101)
+    assert lab.run(proxmox_vm, **VM, state="absent")["exists"] is False
+
+
 def test_a_locked_vm_is_told(lab):
     small(lab)
     conf(lab)["lock"] = "backup"
