@@ -234,7 +234,7 @@ class Guest:
         try:
             self.pve.task("post", f"{self.path}/status/{verb}", action.describe, **data)
         except (ApiFailure, TaskFailure) as failure:
-            if not re.search(r"(already|not) running", failure.message):
+            if not re.search(r"already running$" if verb == "start" else r" not running$", failure.message):
                 raise  # else somebody was faster
         deadline = time.monotonic() + self.pve.task_timeout
         while self._ha:

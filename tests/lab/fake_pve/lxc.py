@@ -408,9 +408,9 @@ def change_status(call: Call, node: str, vmid: str, action: str) -> Any:
 
     def work(log: list[str]) -> None:
         with world.vm_lock(int(vmid)), world.changing():
-            ct["running"], ct["started"] = False, int(time.time())
-            _apply(world, int(vmid), ct, {*ct["pending"], *ct["delete"]})
-            ct["running"] = action == "start"
+            if action == "start":  # what waits comes into force now, not when the container stopped
+                _apply(world, int(vmid), ct, {*ct["pending"], *ct["delete"]})
+            ct["running"], ct["started"] = action == "start", int(time.time())
 
     return world.task(f"vz{action}", vmid, call.user, work)
 

@@ -282,3 +282,71 @@ def test_a_write_in_the_mode_that_refuses_them_is_recorded(lab, root, vm):
     refused(lambda: vm.config.put(memory="300"), 500)
     assert lab.service.refused == [("PUT", "/nodes/pve/qemu/500/config")]
     assert vm.config.get()["memory"] == "256"
+
+
+# containers
+
+
+@pytest.fixture
+def ct(lab, root):
+    """A container 310 with nesting."""
+    data = {"ostemplate": lab.template(), "rootfs": "local-lvm:1", "unprivileged": 1, "features": "nesting=1",
+            "net0": "name=eth0,bridge=vmbr0", "hostname": "ct"}  # fmt: skip
+    assert ended(lab, root.nodes("pve").lxc.post(vmid=310, **data)) == "OK"
+    return root.nodes("pve").lxc(310)
+
+
+def test_answers_of_a_fresh_container(ct):
+    config = ct.config.get()
+    assert (config["memory"], config["swap"], config["unprivileged"]) == (512, 512, 1), "numbers, not texts as of a VM"
+    assert config["rootfs"] == "local-lvm:vm-310-disk-0,size=1G"
+    assert "hwaddr=BC:24:11:" in config["net0"]
+    assert "type=veth" in config["net0"]
+    assert {"key": "digest", "value": config["digest"]} in ct.pending.get()
+
+
+def test_what_a_token_may_not_of_a_container(lab, ct, token):
+    mine = token.nodes("pve").lxc(310).config
+    flags = "changing feature flags (except nesting)"
+    for data, what in (
+        ({"features": "nesting=1,keyctl=1"}, flags),
+        ({"dev0": "/dev/dri/renderD128"}, "configuring device passthrough"),
+        ({"mp0": "/tank,mp=/media"}, "mount point type bind"),
+    ):
+        text = f"Permission check failed ({what} is only allowed for root@pam)"
+        refused(lambda data=data: mine.put(**data), 403, text)
+        ct.config.put(**data)
+
+
+def test_numbers_are_of_one_guest(lab, root, ct):
+    refused(lambda: root.nodes("pve").qemu.post(vmid=310), 500,
+            "unable to create VM 310 - CT 310 already exists on node 'pve'")  # fmt: skip
+    refused(lambda: root.nodes("pve").lxc(999).config.get(), 500,
+            "Configuration file 'nodes/pve/lxc/999.conf' does not exist")  # fmt: skip
+
+
+def test_volumes_of_a_container_grow_only(lab, ct):
+    assert ended(lab, ct.resize.put(disk="rootfs", size="512M")) == "unable to shrink disk size"
+    assert ended(lab, ct.resize.put(disk="rootfs", size="1G")) == "disk is already at specified size"
+    assert ended(lab, ct.resize.put(disk="rootfs", size="2G")) == "OK"
+
+
+def test_what_waits_in_a_container_comes_with_its_start(lab, ct):
+    assert ended(lab, ct.status.start.post()) == "OK"
+    ct.config.put(nameserver="1.1.1.1", memory=256)
+    assert ct.config.get(current=1)["memory"] == 256
+    assert "nameserver" not in ct.config.get(current=1)
+    assert ended(lab, ct.status.stop.post()) == "OK"
+    assert "nameserver" not in ct.config.get(current=1)
+    assert ended(lab, ct.status.start.post()) == "OK"
+    assert ct.config.get(current=1)["nameserver"] == "1.1.1.1"
+    refused(lambda: ct.delete(), 500, "unable to destroy CT 310 - container is running")
+
+
+def test_tags_of_a_running_vm_are_written_small_and_a_hotplug_fails_with_400(lab, vm):
+    vm.config.put(tags="Media;A")
+    assert vm.config.get()["tags"] == "a;media"
+    assert ended(lab, vm.status.start.post()) == "OK"
+    lab.world.hotplug_fails["net0"] = "exit code 2"
+    refused(lambda: vm.config.put(net0="virtio,bridge=vmbr0,rate=10"), 400, net0="hotplug problem - exit code 2\n")
+    assert [row for row in vm.pending.get() if row["key"] == "net0" and "rate=10" in row["pending"]]

@@ -390,3 +390,34 @@ def test_killed_between_two_writes_converges(lab, writes):
     assert "tag" not in config["net0"]
     assert lab.world.data["cts"]["120"]["running"]
     assert lab.world.data["cts"]["120"]["pending"] == {}
+
+
+def test_a_start_that_fails_is_a_failure(lab, monkeypatch):
+    """Recorded: 'unable to get PID for CT 311 (not running?)'. It is not the answer to a stop."""
+    from ansible_collections.homelab.mediaserver.tests.lab.fake_pve import lxc
+    from ansible_collections.homelab.mediaserver.tests.lab.fake_pve.errors import TaskError
+
+    small(lab)
+
+    def broken(*_arguments):
+        raise TaskError("unable to get PID for CT 120 (not running?)")
+
+    monkeypatch.setattr(lxc, "_apply", broken)
+    result = lab.run(proxmox_lxc, **CT, state="started")
+    assert result["msg"] == "Unable to start container 120: unable to get PID for CT 120 (not running?)"
+    assert result["failure"]["log"][-1].startswith("TASK ERROR")
+
+
+def test_somebody_was_faster(lab):
+    small(lab)
+
+    def faster(method, path):
+        if path.endswith(("/status/start", "/status/shutdown")):
+            lab.world.data["cts"]["120"]["running"] = path.endswith("/start")
+        if method == "DELETE":
+            lab.world.data["cts"].clear()
+
+    lab.service.fault = faster
+    assert lab.run(proxmox_lxc, **CT, state="started")["status"] == "running"
+    assert lab.run(proxmox_lxc, **CT, state="stopped")["status"] == "stopped"
+    assert lab.run(proxmox_lxc, **CT, state="absent")["exists"] is False
