@@ -247,10 +247,6 @@ class Guest:
 
     def _restart(self, action: Action) -> None:
         """Guest agent or ACPI first; what waited comes into force with the start."""
-        if action.kind == "restart":
-            pending = current_from(self.pve.get_list(f"{self.path}/pending", action.describe), {})
-            if not pending.waiting:
-                return  # the running guest took all of it
         (self._stop if self.params.get("force") else self._shutdown)(action)
         self._start(action)
 

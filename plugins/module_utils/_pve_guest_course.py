@@ -195,8 +195,8 @@ def plan_present(what: str, params: dict[str, Any], desired: Desired, current: C
         course.running = False
         current = replace(current, running=False, effective=current.config)  # what waits comes into force
     course.waiting = waits(current, desired, changes)
-    if changes.move and course.running and not desired.kind.moves_running:
-        raise Failure(f"Unable to move {', '.join(sorted(changes.move))} of {what}: it runs (use state: stopped)")
+    if course.running:
+        _check_running(what, desired, changes, current)
     found = writes(what, desired, changes, current)
     course.actions += found.early
     _pool(what, params, current, course)
@@ -224,6 +224,19 @@ def _check_present(what: str, params: dict[str, Any], desired: Desired, current:
         words = {"0": "privileged", "1": "unprivileged"}
         raise Failure(f"Unable to make {what} {words[str(wanted)]}: it is {words[has]}, and Proxmox VE lets that be "
                       "chosen at creation only")  # fmt: skip
+
+
+def _check_running(what: str, desired: Desired, changes: Changes, current: Current) -> None:
+    kind = desired.kind
+    if changes.move and not kind.moves_running:
+        raise Failure(f"Unable to move {', '.join(sorted(changes.move))} of {what}: it runs (use state: stopped)")
+    used = {kind.split(slot, text).get("file"): slot for slot, text in current.effective.items()
+            if kind.disk.fullmatch(slot) and "media=cdrom" not in text}  # fmt: skip
+    for slot, text in changes.values.items():
+        volume = kind.split(slot, text).get("file", "") if kind.disk.fullmatch(slot) else ""
+        if ":" in volume and used.get(volume, slot) != slot:
+            raise Failure(f"Unable to attach {volume} as {slot} of {what}: it is {used[volume]} of the running guest "
+                          "(use state: stopped)")  # fmt: skip
 
 
 def _late(course: Course, found: Writes, waiting: list[str], what: str) -> None:

@@ -145,6 +145,7 @@ class _Differ:
     def disk(self, slot: str, disk: Disk) -> None:
         text = self.config.get(slot, self.leaving.get(slot))
         if text is None:
+            self._attach_once(slot, disk)
             self.changes.values[slot] = new_disk(self.kind, disk, slot)
             if (disk.import_from or (disk.volume and not disk.bind)) and disk.size is not None:
                 self.changes.resize_after[slot] = disk.size
@@ -159,6 +160,14 @@ class _Differ:
             self.changes.values[slot] = self._sized(slot, new, disk)
         self._storage(slot, disk, old)
         self._size(slot, disk, old)
+
+    def _attach_once(self, slot: str, disk: Disk) -> None:
+        """Two slots with one volume destroy its data."""
+        for other, text in self.config.items():
+            if disk.volume and not disk.bind and ":" in disk.volume and self.kind.disk.fullmatch(other):
+                taken = self.kind.split(other, text).get("file") == disk.volume and "media=cdrom" not in text
+                if taken and other not in self.desired.gone:
+                    raise Failure(f"Unable to attach {disk.volume} as {slot} of {self.what}: it is {other} already")
 
     def _volume(self, slot: str, disk: Disk, old: Properties) -> str:
         has = old.get("file", "")

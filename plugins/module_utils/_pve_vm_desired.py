@@ -82,28 +82,43 @@ LIVE = re.compile(
     r"name|description|tags|onboot|startup|protection|hookscript|cpulimit|cpuunits|ci(user|password|type|upgrade|custom)"
     r"|sshkeys|nameserver|searchdomain|ipconfig\d+|unused\d+"
 )
-HOTPLUG = {"net": "network", "usb": "usb", "scsi": "disk", "virtio": "disk"}
 LIVE_DISK_OPTIONS = {"backup", "replicate", "size"}
+LIVE_NET_OPTIONS = {"bridge", "tag", "trunks", "firewall", "rate", "link_down"}
+USB_GUESTS = ("l26", "win8", "win10", "win11")
 DISK = re.compile(r"(scsi|virtio|sata|ide|efidisk|tpmstate)\d+")
 
 
 def is_live(key: str, old: str | None, new: str | None, effective: Config) -> bool:
-    """Does the change of a running VM come into force at once?"""
+    """Does the change of a running VM come into force at once? As Proxmox VE's vmconfig_hotplug_pending decides."""
     if LIVE.fullmatch(key):
         return True
-    if key == "balloon":  # its value is taken at once, switching it on or off is not
-        return (old == "0") == (new == "0")
-    prefix = key.rstrip("0123456789")
-    if DISK.fullmatch(key) and old is not None and new is not None:
-        before, after = KIND.canonical(key, KIND.split(key, old)), KIND.canonical(key, KIND.split(key, new))
-        changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
-        if changed <= LIVE_DISK_OPTIONS or (changed <= {"file", "size"} and before.get("media") == "cdrom"):
-            return True
-        if "file" not in changed:
-            return False
     text = effective.get("hotplug", "1")
     features = {"1": "disk,network,usb", "0": ""}.get(text, text)
-    return prefix in HOTPLUG and HOTPLUG[prefix] in features
+    if key == "balloon":  # its value is taken at once, switching it on or off is not
+        return (old == "0") == (new == "0")
+    if key == "hotplug":
+        return not any(name in f"{text},{new}" for name in ("cpu", "memory"))
+    if key in ("memory", "tablet"):
+        return {"memory": "memory", "tablet": "usb"}[key] in features
+    if key.startswith("usb"):
+        return "usb" in features and effective.get("ostype") in USB_GUESTS
+    changed = _changed(key, old, new)
+    if re.fullmatch(r"net\d+", key):
+        return "network" in features or changed <= LIVE_NET_OPTIONS
+    if not DISK.fullmatch(key):
+        return False
+    if changed <= LIVE_DISK_OPTIONS or (changed <= {"file", "size"} and "media=cdrom" in str(old)):
+        return True
+    exchanged = {"*", "file"} & changed
+    return bool(exchanged) and key.startswith(("scsi", "virtio")) and "disk" in features
+
+
+def _changed(key: str, old: str | None, new: str | None) -> set[str]:
+    """The properties that differ; ``*`` where there is nothing on one side."""
+    if old is None or new is None:
+        return {"*"}
+    before, after = KIND.canonical(key, KIND.split(key, old)), KIND.canonical(key, KIND.split(key, new))
+    return {name for name in {*before, *after} if before.get(name) != after.get(name)}
 
 
 KIND = Kind(

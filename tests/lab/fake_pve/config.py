@@ -14,10 +14,10 @@ from .world import GIB, World, human
 LIVE = {"name", "description", "tags", "onboot", "startup", "protection", "hookscript", "ciuser", "cipassword",
         "citype", "ciupgrade", "sshkeys", "nameserver", "searchdomain", "cicustom", "lock", "cpulimit",
         "cpuunits"}  # fmt: skip
-LIVE_PREFIXES = ("net", "usb", "ipconfig", "unused")
+LIVE_PREFIXES = ("ipconfig", "unused")
 HOTPLUG_DISKS = ("scsi", "virtio")
-LIVE_DISK_OPTIONS = {"backup", "replicate", "iops", "iops_rd", "iops_wr", "iops_max", "mbps", "mbps_rd", "mbps_wr",
-                     "mbps_max", "size"}  # fmt: skip
+WAITING_DISK_OPTIONS = {"aio", "discard", "iothread", "queues", "product", "cache", "ssd", "vendor", "ro"}
+LIVE_NET_OPTIONS = {"bridge", "tag", "trunks", "firewall", "rate", "link_down"}
 ROOT_ONLY = ("args", "lock", "affinity", "hugepages", "keephugepages", "ivshmem", "vmgenid", "spice_enhancements",
              "hookscript", "parallel0", "parallel1", "parallel2")  # fmt: skip
 
@@ -150,8 +150,18 @@ def live(vm: Vm, key: str, new: str | None) -> bool:
     features = {"1": "network,disk,usb", "0": ""}.get(text, text)
     if key == "balloon":  # switching the device on or off is no hotplug
         return (str(vm["conf"].get(key)) == "0") == (new == "0")
-    if prefix in ("net", "usb"):
-        return {"net": "network", "usb": "usb"}[prefix] in features
+    if key == "hotplug":
+        return not any(name in f"{text},{new}" for name in ("cpu", "memory"))
+    if key == "tablet":
+        return "usb" in features
+    if prefix == "usb":
+        return "usb" in features and vm["conf"].get("ostype") in ("l26", "win8", "win10", "win11")
+    if prefix == "net":
+        if new is None or key not in vm["conf"]:
+            return "network" in features
+        before, after = parse_key(key, vm["conf"][key]), parse_key(key, new)
+        changed = {k for k in {*before, *after} if before.get(k) != after.get(k)}
+        return "network" in features or changed <= LIVE_NET_OPTIONS
     if key in LIVE or prefix in LIVE_PREFIXES:
         return True
     if not is_disk(key):
@@ -160,7 +170,7 @@ def live(vm: Vm, key: str, new: str | None) -> bool:
     if new is not None and old is not None:
         before, after = parse_key(key, old), parse_key(key, new)
         if before.get("file") == after.get("file"):
-            return {k for k in {*before, *after} if before.get(k) != after.get(k)} <= LIVE_DISK_OPTIONS
+            return not {k for k in {*before, *after} if before.get(k) != after.get(k)} & WAITING_DISK_OPTIONS
         if before.get("media") == "cdrom":
             return True
     return prefix in HOTPLUG_DISKS and "disk" in features

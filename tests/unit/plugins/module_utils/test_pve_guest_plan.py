@@ -112,11 +112,30 @@ def test_growth_is_separate_from_the_options():
         ("scsi1", None, "s:1", True), ("scsi1", "s:x,size=1G", None, True), ("sata0", None, "s:1", False),
         ("scsi1", "s:x,size=1G", "s:x,cache=writeback", False), ("scsi1", "s:x,size=1G", "s:x,backup=0", True),
         ("hostpci0", None, "mapping=igpu", False), ("virtiofs0", None, "media", False), ("ciuser", "a", "b", True),
-        ("efidisk0", None, "s:1", False), ("agent", "0", "1", False),
+        ("efidisk0", None, "s:1", False), ("agent", "0", "1", False), ("boot", "order=a", "order=b", False),
+        ("balloon", "0", "512", False), ("balloon", "256", "512", True), ("tablet", "1", "0", True),
+        ("hotplug", "disk", "disk,usb", True), ("hotplug", "disk", "disk,memory", False),
+        ("usb0", None, "mapping=x", True), ("sata0", "s:x", "s:x,backup=0", True), ("virtiofs0", "a", None, False),
+        ("ide0", "local:iso/a.iso,media=cdrom", "none,media=cdrom", True), ("cpulimit", "1", "2", True),
     ],
 )  # fmt: skip
 def test_what_a_running_vm_takes_at_once(key, old, new, live):
-    assert is_live(key, old, new, {}) is live
+    assert is_live(key, old, new, {"ostype": "l26"}) is live
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new", "effective", "live"),
+    [
+        ("net0", "virtio,bridge=a", "virtio,bridge=b", {"hotplug": "0"}, True),
+        ("net0", "virtio,bridge=a", "e1000,bridge=a", {"hotplug": "0"}, False),
+        ("net1", None, "virtio", {"hotplug": "disk,usb"}, False),
+        ("scsi1", None, "s:1", {"hotplug": "network"}, False),
+        ("memory", "1", "2", {"hotplug": "memory,disk"}, True),
+        ("usb0", None, "mapping=x", {}, False),
+    ],
+)
+def test_what_a_running_vm_is_set_to_take(key, old, new, effective, live):
+    assert is_live(key, old, new, effective) is live
 
 
 def test_pending_is_merged_and_remembered():
