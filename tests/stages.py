@@ -53,7 +53,7 @@ STAGES = [
     Stage("unit", "pytest: plan, modules against fakes, stand-ins, docs", 300, "quick", [
         [str(BIN / "pytest"), "-q", "-n", "2", "tests/unit"],
     ]),
-    Stage("integration", "rclone_remotes with the real rclone, and its starts of rclone for 20 remotes", 120, "quick", [
+    Stage("integration", "rclone_remotes with the real rclone, and its starts of rclone for 20 remotes", 180, "quick", [
         [str(BIN / "pytest"), "-q", "-n", "2", "tests/integration/test_rclone_remotes.py"],
         [PYTHON, "tests/bench/rclone.py"],
     ]),

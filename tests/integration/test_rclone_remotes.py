@@ -16,11 +16,15 @@ import stat
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.homelab.mediaserver.plugins.modules import rclone_remotes
 
 ROOT = Path(__file__).parents[2]
 RCLONE = os.environ.get("RCLONE") or shutil.which("rclone") or "rclone"
@@ -32,27 +36,36 @@ TOKEN = {
     "expiry": "2030-01-01T00:00:00Z",
 }
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("RCLONE")}
-PROGRAM = """
-import json, os, signal, sys
-from pathlib import Path
-from ansible.module_utils.testing import patch_module_args
-words = json.load(sys.stdin)
-def kill(*_args):
-    os.kill(os.getpid(), signal.SIGKILL)
-if words["kill"] == "replace":
-    Path.replace = kill
-elif words["kill"] == "sync":
-    real, left = os.fsync, [words["syncs"]]
-    def fsync(descriptor):
+
+
+@dataclass
+class Ended:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def module(arguments: dict[str, Any], kill: str, syncs: int) -> None:
+    """What a child process does: the module, killed by SIGKILL at a certain call."""
+    for name in [name for name in os.environ if name.startswith("RCLONE")]:
+        del os.environ[name]
+    left, real = [syncs], os.fsync
+
+    def stop(*_args: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def fsync(descriptor: int) -> None:
         real(descriptor)
         left[0] -= 1
         if not left[0]:
-            kill()
-    os.fsync = fsync
-with patch_module_args(words["arguments"]):
-    from ansible_collections.homelab.mediaserver.plugins.modules import rclone_remotes
-    rclone_remotes.main()
-"""
+            stop()
+
+    if kill == "replace":
+        Path.replace = stop  # type: ignore[assignment,method-assign]
+    elif kill == "sync":
+        os.fsync = fsync
+    with patch_module_args(arguments):
+        rclone_remotes.main()
 
 
 class Site:
@@ -62,18 +75,28 @@ class Site:
         self.program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >>{self.log}\nexec {RCLONE} "$@"\n')
         self.program.chmod(0o755)
 
-    def start(self, remotes: list[dict[str, Any]], kill: str = "", syncs: int = 0, **options: Any) -> Any:
+    def start(self, remotes: list[dict[str, Any]], kill: str = "", syncs: int = 0, **options: Any) -> Ended:
         self.log.write_text("")
         defaults = {"path": str(self.path), "executable": str(self.program), "_ansible_diff": True}
         arguments = {"remotes": remotes, **defaults, **options}
-        return subprocess.run(
-            [sys.executable, "-c", PROGRAM],
-            input=json.dumps({"arguments": arguments, "kill": kill, "syncs": syncs}),
-            env={**ENVIRONMENT, "PYTHONPATH": str(ROOT / "playbooks/collections")},
-            text=True,
-            capture_output=True,
-            check=False,
-        )
+        outputs = [self.folder / "stdout", self.folder / "stderr"]
+        child = os.fork()  # the module as a process of its own, without the second it takes to import Ansible
+        if child == 0:
+            try:
+                for number, path in enumerate(outputs, 1):
+                    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+                sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+                module(arguments, kill, syncs)
+            except SystemExit:
+                pass
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        return Ended(code, outputs[0].read_text(), outputs[1].read_text())
 
     def run(self, *remotes: dict[str, Any], check: bool = False, **options: Any) -> dict[str, Any]:
         ended = self.start(list(remotes), _ansible_check_mode=check, **options)
