@@ -4,9 +4,11 @@ ENV ?= lab
 SERVICE ?=
 SHELL := /bin/bash
 PLAYBOOK = .venv/bin/ansible-playbook -i inventories/$(ENV)
-# as JSON, so that a query may hold spaces and quotes
-QUERY_ARG = {"plan_query": "$(subst ','\'',$(subst ",\",$(subst \,\\,$(QUERY))))"}
+# extra variables as JSON, so that a value may hold spaces and quotes
+QUERY_ARG = {"plan_query": "$(call quote,$(QUERY))"}
 SERVICE_ARGS = $(if $(SERVICE),-e service=$(SERVICE))
+quote = $(subst ','\'',$(subst ",\",$(subst \,\\,$(1))))
+RESTORE_ARGS = $(SERVICE_ARGS) $(foreach name,HOST AT REPOSITORY JOB FILE OF CONFIRM,$(if $(findstring command,$(origin $(name))),-e '{"$(shell echo $(name) | tr A-Z a-z)": "$(call quote,$($(name)))"}'))
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -28,7 +30,7 @@ lab-status: ## what of the lab runs
 	@python3 tests/lab/lab.py status
 
 # --- the site: make VERB ENV=homelab SERVICE=jellyfin -----------------------------------------------------------------
-.PHONY: site plan verify up down restart status guests logs vpn-profiles proxmox-access
+.PHONY: site plan verify up down restart status guests logs vpn-profiles proxmox-access snapshots restore
 site: ## build or update the whole site (SERVICE=x: that service only)
 	$(PLAYBOOK) playbooks/site.yml $(if $(SERVICE),--tags $(SERVICE))
 plan: ## show what would run where, who could reach it, what is backed up (HTML=page.html, QUERY=names[].name)
@@ -45,6 +47,10 @@ vpn-profiles: ## bring the VPN devices' profiles to inventories/ENV/.secrets/vpn
 	$(PLAYBOOK) playbooks/vpn_profiles.yml
 proxmox-access: ## let the site use the Proxmox nodes' API: roles, user, token (asks for root's password)
 	$(PLAYBOOK) playbooks/proxmox_access.yml
+snapshots: ## what can be restored (SERVICE=, HOST=, REPOSITORY=)
+	@$(PLAYBOOK) playbooks/restore.yml $(RESTORE_ARGS)
+restore: ## bring back a service or host (SERVICE=, HOST=, AT=2026-11-20, REPOSITORY=, JOB= FILE=, CONFIRM=yes)
+	$(PLAYBOOK) playbooks/restore.yml -e restore=true $(RESTORE_ARGS)
 logs: ## last log lines (LINES=50)
 	@$(PLAYBOOK) playbooks/logs.yml $(SERVICE_ARGS) $(if $(LINES),-e lines=$(LINES))
 

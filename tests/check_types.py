@@ -25,7 +25,7 @@ def groups() -> list[tuple[list[Path], list[Path]]]:
     files = [path for kind in PLUGINS for path in sorted((COLLECTION / "plugins" / kind).glob("*.py"))]
     files += [path for folder in (*PROGRAMS, *PACKAGES) for path in sorted((ROOT / folder).glob("*.py"))]
     files += sorted(ROOT.glob("roles/*/files/*.py"))
-    found = [([ROOT / folder for folder in PROGRAMS], files)]
+    found = [([*(ROOT / folder for folder in PROGRAMS), *sorted(ROOT.glob("roles/*/files"))], files)]
     for folder in sorted((ROOT / "tests/lab/standins").iterdir()):
         programs = sorted(folder.glob("*.py"))
         names = {path.name for path in programs}

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from . import sizes
+from . import compose, sizes
 from .model import Host, Service, Site, Tree
 from .problems import suggest
 
@@ -64,7 +64,15 @@ def dumped(service: Service, volume: str) -> list[str]:
 
 def job(site: Site, service: Service, name: str, schedule: str, **what: object) -> Tree:
     keep = {unit: count for unit, count in site.values["site_backup"]["keep"].items() if count}
-    return {"name": f"{service.name}-{name}", "service": service.name, "schedule": schedule, **what, "keep": keep}
+    return {
+        "name": f"{service.name}-{name}",
+        "service": service.name,
+        "unit": compose.unit(service),
+        "directory": None if service.system else compose.directory(site, service),
+        "schedule": schedule,
+        **what,
+        "keep": keep,
+    }
 
 
 def repositories(site: Site, host: Host, wanted: bool) -> list[Tree]:

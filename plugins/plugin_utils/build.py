@@ -203,7 +203,7 @@ def system_entry(site: Site, host: Host, service: Any) -> Tree:
     return {
         "service": service.name,
         "role": system["role"],
-        "unit": system["unit"],
+        "unit": compose.unit(service),
         "settings": files.settings(site, host, service),
         "secrets": secret_names(service),
         "ports": {port.name: {"port": port.number, "protocol": port.protocol} for port in service.ports.values()},

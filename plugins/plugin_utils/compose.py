@@ -219,7 +219,7 @@ def project(site: Site, host: Host, service: Service) -> Tree:
         "name": service.name,
         "service": service.name,
         "directory": directory(site, service),
-        "unit": f"mediaserver-{service.name}.service",
+        "unit": unit(service),
         "networks": shared,
         "wait": 300,
     }
@@ -227,6 +227,11 @@ def project(site: Site, host: Host, service: Service) -> Tree:
 
 def directory(site: Site, service: Service) -> str:
     return f"{site.root}/services/{service.name}"
+
+
+def unit(service: Service) -> str:
+    """The unit that starts and stops the service."""
+    return str(service.system["unit"]) if service.system else f"mediaserver-{service.name}.service"
 
 
 def networks(site: Site, host: Host) -> list[Tree]:

@@ -38,6 +38,32 @@ OWN_SERVICE = {
     "metrics": {"port": "web", "path": "/metrics"},
 }
 
+DATABASE = "docker exec immich-database-1 psql -U postgres -qAt -v ON_ERROR_STOP=1"
+MAKE_SOMETHING_TO_LOSE = f"""
+mkdir -p /mnt/photos/immich/lab-probe
+echo precious >/mnt/photos/immich/lab-probe/photo
+{DATABASE} -d immich -c "CREATE TABLE lab_probe (v text)" -c "INSERT INTO lab_probe VALUES ('precious')"
+mediaserver-backup run all
+"""
+RUIN_IT = f"""
+echo ruined >/mnt/photos/immich/lab-probe/photo
+{DATABASE} -d immich -c "UPDATE lab_probe SET v = 'ruined'"
+"""
+LOOK_AT_IT = f"""
+cat /mnt/photos/immich/lab-probe/photo
+{DATABASE} -d immich -c "SELECT v FROM lab_probe"
+cat /mnt/photos/immich.before-*/lab-probe/photo
+old=$({DATABASE} -d postgres -c "SELECT datname FROM pg_database WHERE datname LIKE 'immich_before_%'")
+{DATABASE} -d $old -c "SELECT v FROM lab_probe"
+curl -fsS http://127.0.0.1:2283/api/server/ping | grep -c pong
+"""
+SWEEP = f"""
+rm -r /mnt/photos/*.before-* /mnt/photos/immich/lab-probe
+{DATABASE} -d immich -c "DROP TABLE lab_probe"
+old=$({DATABASE} -d postgres -c "SELECT datname FROM pg_database WHERE datname LIKE 'immich_before_%'")
+{DATABASE} -d postgres -c "DROP DATABASE $old"
+"""
+
 
 class Failed(Exception):
     """A check did not hold; the message says what was expected and what was seen."""
@@ -100,6 +126,26 @@ def a_missing_rule_makes_verify_fail() -> str:
     return f"{surprises} surprises without it; --tags firewall repairs (the next check proves it)"
 
 
+def a_restore_brings_photos_and_database_back() -> str:
+    """Immich's upload folder and its real PostgreSQL, ruined after a backup; the old state is kept beside them."""
+    made = guest("vm-intranet", "sh -e", MAKE_SOMETHING_TO_LOSE)
+    expect(made.returncode == 0, f"cannot make and back up something to lose: {made.stderr}")
+    ruined = guest("vm-intranet", "sh -e", RUIN_IT)
+    expect(ruined.returncode == 0, f"cannot ruin it: {ruined.stderr}")
+    refused = play("restore.yml", "-e", "restore=true", "-e", "service=immich")
+    expect(refused.code != 0 and "nothing was touched" in refused.text, f"restored without being asked: {refused.log}")
+    run = play("restore.yml", "-e", "restore=true", "-e", "service=immich", "-e", "confirm=yes")
+    expect(run.code == 0, f"restore.yml ended with {run.code}, see {run.log}")
+    seen = guest("vm-intranet", "sh -e", LOOK_AT_IT)
+    expected = ["precious", "precious", "ruined", "ruined", "1"]
+    expect(seen.stdout.split() == expected, f"restored: {seen.stdout.split()}, expected {expected}; {seen.stderr}")
+    after = play("site.yml", "--tags", "immich")
+    expect(after.code == 0, f"--tags immich after the restore ended with {after.code}: {after.log}")
+    swept = guest("vm-intranet", "sh -e", SWEEP)
+    expect(swept.returncode == 0, f"cannot take the old state away: {swept.stderr}")
+    return "files, rows and service are back; the old state was kept; nothing without a yes"
+
+
 def unknown_tag_is_refused() -> str:
     run = play("site.yml", "--tags", "jelyfin")
     expect(run.code != 0 and "jellyfin" in run.text, f"--tags jelyfin was not refused with a suggestion: {run.log}")
@@ -141,6 +187,7 @@ CHECKS: list[Callable[[], str]] = [
     first_run,
     second_run_changes_nothing,
     dry_run_shows_no_change_and_no_secret,
+    a_restore_brings_photos_and_database_back,
     a_missing_rule_makes_verify_fail,
     unknown_tag_is_refused,
     own_service,

@@ -43,7 +43,44 @@ def test_sqlite_in_use_was_dumped_whole(host):
     files = host.check_output("mediaserver-backup restic ls --tag app-data latest").splitlines()
     assert "/srv/app/note.txt" in files
     assert not [name for name in files if "live.db" in name]
-    assert host.file("/srv/app/live.db-wal").user == "nobody"
+
+
+def test_restore_brought_the_service_back(host):
+    note = host.file("/srv/app/note.txt")
+    assert (note.content_string, note.mode, note.user) == ("precious\n", 0o600, "root")
+    assert (host.file("/srv/app").user, host.file("/srv/app").mode) == ("nobody", 0o750)
+    assert not host.file("/srv/app/later.txt").exists
+    assert host.file("/srv/app/.marker").exists, "left out of the backup, carried over from the old state"
+    program = """
+import sqlite3
+print(sqlite3.connect("file:/srv/app/live.db?mode=ro", uri=True).execute("SELECT v FROM t").fetchall())
+"""
+    assert host.check_output(f"python3 -c '{program}'") == "[('committed',)]"
+    assert host.file("/srv/app/live.db").user == "nobody"
+    assert host.service("live").is_running
+
+
+def test_restore_kept_the_old_state(host):
+    (kept,) = host.check_output("ls -d /srv/app.before-*").splitlines()
+    assert host.file(f"{kept}/note.txt").content_string == "ruined\n"
+    assert host.file(f"{kept}/later.txt").content_string == "new\n"
+    assert host.check_output("find /srv /var/lib/mediaserver -name '*restoring*'") == ""
+
+
+def test_restore_loads_the_dump_before_it_exchanges_the_databases(host):
+    told = host.file("/srv/psql.log").content_string
+    last = told[told.rindex("compose --project-directory /srv up") :]
+    marks = [
+        "up --detach --wait",
+        'DROP DATABASE IF EXISTS "app_restoring"',
+        'CREATE DATABASE "app_restoring"',
+        "-- dump by",
+        "ANALYZE",
+        'ALTER DATABASE "app" RENAME TO "app_before_',
+        'ALTER DATABASE "app_restoring" RENAME TO "app"; COMMIT;',
+    ]
+    places = [last.index(mark) for mark in marks]
+    assert places == sorted(places)
 
 
 def test_sqlite_that_never_was_there_is_awaited(host):
@@ -54,7 +91,7 @@ def test_sqlite_that_never_was_there_is_awaited(host):
 
 def test_prometheus_learns_of_it(host):
     lines = host.file("/var/lib/mediaserver/metrics/backup.prom").content_string.splitlines()
-    for job in ("app-data", "app-main", "app-missing"):
-        assert f'mediaserver_backup_last_run_successful{{backup="{job}",service="app"}} 1' in lines
+    for job, service in (("app-data", "app"), ("app-main", "app"), ("app-missing", "other")):
+        assert f'mediaserver_backup_last_run_successful{{backup="{job}",service="{service}"}} 1' in lines
     assert any(line.startswith('mediaserver_backup_last_check_timestamp_seconds{repository="local"}') for line in lines)
     assert host.file("/var/lib/mediaserver/metrics/backup.prom").mode == 0o644

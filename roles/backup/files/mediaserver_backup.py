@@ -4,6 +4,8 @@
     mediaserver-backup due            every job whose time has come (what the timer runs)
     mediaserver-backup run JOB...     these jobs now ("all": every job)
     mediaserver-backup status         one line a job
+    mediaserver-backup snapshots      what can be restored (--help: of which job, from where)
+    mediaserver-backup restore        bring it back (--help: which service, as of when, one path only)
     mediaserver-backup restic ARG...  restic itself, with repository and password set
     mediaserver-backup sqlite FILE    a consistent copy of a database in use, on standard output
 
@@ -21,14 +23,16 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 CONFIG = Path(os.environ.get("MEDIASERVER_BACKUP_CONFIG", "/etc/mediaserver/backup.json"))
 PERIODS = {"hourly": 3600, "daily": 86400, "weekly": 7 * 86400, "monthly": 30 * 86400}
 SLACK = 1800
 NO_REPOSITORY = 10
 WRONG_PASSWORD = 12
+VERBS = ("due", "run", "status", "snapshots", "restore", "restic", "sqlite")
 
 
 class Problem(Exception):
@@ -46,7 +50,7 @@ class Restic:
         self.config = config
         self.repository = repository
 
-    def call(self, *arguments: str, show: bool = False) -> subprocess.CompletedProcess[str]:
+    def environment(self) -> dict[str, str]:
         environment = dict(os.environ)
         path = Path(self.config["environment_file"])
         if path.exists():
@@ -54,7 +58,25 @@ class Restic:
         environment["RESTIC_REPOSITORY"] = self.repository["path"]
         environment["RESTIC_PASSWORD_FILE"] = self.config["password_file"]
         environment["RESTIC_CACHE_DIR"] = self.config["cache_dir"]
-        return subprocess.run(["restic", *arguments], env=environment, text=True, check=False, capture_output=not show)
+        return environment
+
+    def call(self, *arguments: str, show: bool = False) -> subprocess.CompletedProcess[str]:
+        command = ["restic", *arguments]
+        return subprocess.run(command, env=self.environment(), text=True, check=False, capture_output=not show)
+
+    def process(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """A call whose output is read while it runs; what it complains of goes to our own standard error."""
+        return subprocess.Popen(["restic", *arguments], env=self.environment(), stdout=subprocess.PIPE)
+
+    def stream(self, what: str, file: BinaryIO, *arguments: str) -> None:
+        """A call whose output becomes ``file``'s content, on the disk when this returns."""
+        with self.process(*arguments) as source:
+            assert source.stdout
+            shutil.copyfileobj(source.stdout, file)
+        if source.returncode:
+            raise Problem(f"Unable to {what} from {self.repository['path']}: restic ended with {source.returncode}")
+        file.flush()
+        os.fsync(file.fileno())
 
     def must(self, what: str, *arguments: str) -> str:
         result = self.call(*arguments)
@@ -64,16 +86,20 @@ class Restic:
 
     def ready(self) -> None:
         """Make the repository if there is none; anything else than "there is none" is a problem."""
+        if self.exists():
+            self.must("remove stale locks", "unlock")
+        else:
+            self.must("make the repository", "init")
+
+    def exists(self) -> bool:
+        """Whether there is a repository, and it opens."""
         assert_mounted(self.repository["path"], self.repository.get("mount"))
         code = (result := self.call("cat", "config")).returncode
-        if code == NO_REPOSITORY:
-            self.must("make the repository", "init")
-        elif code == WRONG_PASSWORD:
+        if code == WRONG_PASSWORD:
             raise Problem(f"Unable to open {self.repository['path']}: it was made with another password")
-        elif code:
+        if code not in (0, NO_REPOSITORY):
             raise Problem(f"Unable to open {self.repository['path']}: {last_words(result.stderr)}")
-        else:
-            self.must("remove stale locks", "unlock")
+        return code == 0
 
 
 def last_words(text: str) -> str:
@@ -344,9 +370,17 @@ def status(runner: Runner) -> int:
     return 0
 
 
+@contextlib.contextmanager
+def alone(runner: Runner) -> Iterator[None]:
+    """One run at a time; who comes second waits."""
+    with Path(runner.config["lock_file"]).open("w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def main(arguments: list[str]) -> int:
     verb, rest = (arguments[0] if arguments else ""), arguments[1:]
-    if verb not in ("due", "run", "status", "restic", "sqlite") or (verb == "sqlite" and len(rest) != 1):
+    if verb not in VERBS or (verb == "sqlite" and len(rest) != 1):
         print(__doc__, file=sys.stderr)
         return 2
     runner = Runner()
@@ -356,8 +390,12 @@ def main(arguments: list[str]) -> int:
         return status(runner)
     if verb == "restic":
         return runner.repositories[0].call(*rest, show=True).returncode
-    with Path(runner.config["lock_file"]).open("w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    if verb in ("snapshots", "restore"):
+        import mediaserver_restore
+
+        with alone(runner) if verb == "restore" else contextlib.nullcontext():
+            return mediaserver_restore.main(runner, arguments)
+    with alone(runner):
         runner = Runner()
         runner.save()
         jobs = due(runner.config["jobs"], runner.state, time.time()) if verb == "due" else select(runner.config, rest)
