@@ -30,7 +30,7 @@ lab-status: ## what of the lab runs
 	@python3 tests/lab/lab.py status
 
 # --- the site: make VERB ENV=homelab SERVICE=jellyfin -----------------------------------------------------------------
-.PHONY: site plan verify up down restart status guests logs vpn-profiles proxmox-access snapshots restore
+.PHONY: site plan verify up down restart status guests logs vpn-profiles proxmox-access snapshots restore drill
 site: ## build or update the whole site (SERVICE=x: that service only)
 	$(PLAYBOOK) playbooks/site.yml $(if $(SERVICE),--tags $(SERVICE))
 plan: ## show what would run where, who could reach it, what is backed up (HTML=page.html, QUERY=names[].name)
@@ -51,6 +51,8 @@ snapshots: ## what can be restored (SERVICE=, HOST=, REPOSITORY=)
 	@$(PLAYBOOK) playbooks/restore.yml $(RESTORE_ARGS)
 restore: ## bring back a service or host (SERVICE=, HOST=, AT=2026-11-20, REPOSITORY=, JOB= FILE=, CONFIRM=yes)
 	$(PLAYBOOK) playbooks/restore.yml -e restore=true $(RESTORE_ARGS)
+drill: ## prove that the backups come back (a timer does it monthly)
+	@$(PLAYBOOK) playbooks/restore_drill.yml $(SERVICE_ARGS)
 logs: ## last log lines (LINES=50)
 	@$(PLAYBOOK) playbooks/logs.yml $(SERVICE_ARGS) $(if $(LINES),-e lines=$(LINES))
 

@@ -94,16 +94,11 @@ BACKUP = Table(
             {
                 "hourly": Text(default="*-*-* *:10:00"),
                 "daily": Text(default="*-*-* 02:30:00"),
-                "weekly": Text(default="Sun *-*-* 03:30:00"),
-                "monthly": Text(default="*-*-01 04:30:00"),
+                "drill": Text(default="*-*-05 04:30:00"),
             },
-            "When, as systemd's OnCalendar",
-            default={
-                "hourly": "*-*-* *:10:00",
-                "daily": "*-*-* 02:30:00",
-                "weekly": "Sun *-*-* 03:30:00",
-                "monthly": "*-*-01 04:30:00",
-            },
+            "When to look for due jobs (hourly where there is an hourly job, else daily) and to prove the backups, as "
+            "systemd's OnCalendar",
+            default={"hourly": "*-*-* *:10:00", "daily": "*-*-* 02:30:00", "drill": "*-*-05 04:30:00"},
         ),
     },
     "Backups",

@@ -130,6 +130,9 @@ def a_restore_brings_photos_and_database_back() -> str:
     """Immich's upload folder and its real PostgreSQL, ruined after a backup; the old state is kept beside them."""
     made = guest("vm-intranet", "sh -e", MAKE_SOMETHING_TO_LOSE)
     expect(made.returncode == 0, f"cannot make and back up something to lose: {made.stderr}")
+    drilled = play("restore_drill.yml")
+    expect(drilled.code == 0, f"the backups do not come back in the drill: {drilled.log}")
+    expect("as many as were dumped" in drilled.text, f"the drill compared no database's rows: {drilled.log}")
     ruined = guest("vm-intranet", "sh -e", RUIN_IT)
     expect(ruined.returncode == 0, f"cannot ruin it: {ruined.stderr}")
     refused = play("restore.yml", "-e", "restore=true", "-e", "service=immich")
@@ -143,7 +146,7 @@ def a_restore_brings_photos_and_database_back() -> str:
     expect(after.code == 0, f"--tags immich after the restore ended with {after.code}: {after.log}")
     swept = guest("vm-intranet", "sh -e", SWEEP)
     expect(swept.returncode == 0, f"cannot take the old state away: {swept.stderr}")
-    return "files, rows and service are back; the old state was kept; nothing without a yes"
+    return "drill passed; files, rows and service are back; the old state was kept; nothing without a yes"
 
 
 def unknown_tag_is_refused() -> str:

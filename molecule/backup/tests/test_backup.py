@@ -31,7 +31,8 @@ def test_every_job_has_whole_snapshots(host):
 def test_what_was_saved_comes_back(host):
     assert host.check_output("mediaserver-backup restic dump --tag app-data latest /srv/app/note.txt") == "precious"
     dump = host.check_output("mediaserver-backup restic dump --tag app-main latest app-main.sql")
-    assert dump == "-- dump by exec 0123456789ab pg_dump --clean --if-exists --username=postgres --dbname=app"
+    wanted = "pg_dump --clean --if-exists --username=postgres --dbname=app --snapshot=0000-1"
+    assert dump == f"-- dump by exec 0123456789ab {wanted}"
 
 
 def test_sqlite_in_use_was_dumped_whole(host):
@@ -95,3 +96,11 @@ def test_prometheus_learns_of_it(host):
         assert f'mediaserver_backup_last_run_successful{{backup="{job}",service="{service}"}} 1' in lines
     assert any(line.startswith('mediaserver_backup_last_check_timestamp_seconds{repository="local"}') for line in lines)
     assert host.file("/var/lib/mediaserver/metrics/backup.prom").mode == 0o644
+
+
+def test_drill_left_its_result_and_nothing_else(host):
+    lines = host.file("/var/lib/mediaserver/metrics/backup.prom").content_string.splitlines()
+    for service in ("app", "other"):
+        assert f'mediaserver_drill_last_run_successful{{service="{service}"}} 1' in lines
+    assert host.service("mediaserver-drill.timer").is_enabled
+    assert not host.file("/var/lib/mediaserver/backup/drill").exists

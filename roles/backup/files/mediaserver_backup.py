@@ -6,6 +6,7 @@
     mediaserver-backup status         one line a job
     mediaserver-backup snapshots      what can be restored (--help: of which job, from where)
     mediaserver-backup restore        bring it back (--help: which service, as of when, one path only)
+    mediaserver-backup drill          restore the newest backups into throw-away places, compare, tell (--help)
     mediaserver-backup restic ARG...  restic itself, with repository and password set
     mediaserver-backup sqlite FILE    a consistent copy of a database in use, on standard output
 
@@ -32,7 +33,7 @@ PERIODS = {"hourly": 3600, "daily": 86400, "weekly": 7 * 86400, "monthly": 30 * 
 SLACK = 1800
 NO_REPOSITORY = 10
 WRONG_PASSWORD = 12
-VERBS = ("due", "run", "status", "snapshots", "restore", "restic", "sqlite")
+VERBS = ("due", "run", "status", "snapshots", "restore", "drill", "restic", "sqlite")
 
 
 class Problem(Exception):
@@ -132,8 +133,11 @@ def container_id(project: str, service: str) -> str:
     return found[0]
 
 
-def dump_command(job: dict[str, Any]) -> list[str]:
-    """What writes the dump to its standard output. restic runs it, and keeps nothing when it fails."""
+def dump_command(job: dict[str, Any], snapshot: str | None = None) -> list[str]:
+    """What writes the dump to its standard output. restic runs it, and keeps nothing when it fails.
+
+    ``snapshot`` is one that PostgreSQL exported.
+    """
     database = job["database"]
     if database["kind"] == "sqlite":
         assert_mounted(database["file"], database.get("mount"))
@@ -144,7 +148,7 @@ def dump_command(job: dict[str, Any]) -> list[str]:
         raise Problem(f"Unable to dump {job['name']}: {database['kind']} is not known")
     container = container_id(job["service"], database["container"])
     dump = ["pg_dump", "--clean", "--if-exists", f"--username={database['user']}", f"--dbname={database['name']}"]
-    return ["docker", "exec", container, *dump]
+    return ["docker", "exec", container, *dump, *([f"--snapshot={snapshot}"] if snapshot else [])]
 
 
 def sqlite_copy(source: str, copy: Path) -> None:
@@ -164,11 +168,14 @@ def sqlite_copy(source: str, copy: Path) -> None:
 
 def sqlite_dump(source: str, state_dir: Path) -> int:
     """What restic runs for a job of kind sqlite."""
+    import mediaserver_manifest
+
     os.umask(0o077)
     copy = state_dir / "sqlite-copy"
     try:
         copy.unlink(missing_ok=True)  # a killed run may have left it
         sqlite_copy(source, copy)
+        write(mediaserver_manifest.counted_by_dump(state_dir), json.dumps(mediaserver_manifest.of_sqlite(copy)))
         with copy.open("rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer)
             sys.stdout.flush()
@@ -180,11 +187,11 @@ def sqlite_dump(source: str, state_dir: Path) -> int:
     return 0
 
 
-def backup_arguments(job: dict[str, Any], host: str) -> list[str]:
+def backup_arguments(job: dict[str, Any], host: str, snapshot: str | None = None) -> list[str]:
     common = ["backup", "--json", "--quiet", "--host", host, "--tag", job["name"]]
     if job.get("database"):
         name = f"{job['name']}.{'sqlite' if job['database']['kind'] == 'sqlite' else 'sql'}"
-        return [*common, "--stdin-from-command", "--stdin-filename", name, "--", *dump_command(job)]
+        return [*common, "--stdin-from-command", "--stdin-filename", name, "--", *dump_command(job, snapshot)]
     paths = []
     for source in job["paths"]:
         assert_mounted(source["path"], source.get("mount"))
@@ -210,10 +217,30 @@ def summary(output: str) -> dict[str, Any]:
     raise Problem("Unable to read restic's summary: there is none")
 
 
+def back_up(job: dict[str, Any], config: dict[str, Any], restic: Restic) -> dict[str, Any]:
+    """One job into one repository, and how many rows its database had. restic's summary."""
+    import mediaserver_manifest as manifest
+
+    def run(snapshot: str | None = None) -> dict[str, Any]:
+        return summary(restic.must(f"back up {job['name']}", *backup_arguments(job, config["host"], snapshot)))
+
+    kind, folder, counts = (job.get("database") or {}).get("kind"), Path(config["state_dir"]), None
+    if kind == "postgresql":
+        with manifest.exported(job) as (snapshot, counts):
+            message = run(snapshot)
+    else:
+        message = run()
+        if kind == "sqlite":
+            counts = json.loads(manifest.counted_by_dump(folder).read_text())
+    if counts is not None:
+        manifest.keep(folder, job["name"], restic.repository["name"], message["snapshot_id"], counts)
+    return message
+
+
 def run_job(job: dict[str, Any], config: dict[str, Any], repositories: list[Restic]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for restic in repositories:
-        message = summary(restic.must(f"back up {job['name']}", *backup_arguments(job, config["host"])))
+        message = back_up(job, config, restic)
         restic.must(f"forget old snapshots of {job['name']}", *forget_arguments(job, config["host"]))
         result = {
             "bytes": message["total_bytes_processed"],
@@ -266,6 +293,17 @@ def metrics(config: dict[str, Any], state: dict[str, Any]) -> str:
     gauge(f"{prefix}_last_added_bytes", "Bytes that the last run added to the repository.", each("added"))
     checks = [(f'{{repository="{name}"}}', float(at)) for name, at in sorted(state.get("checked", {}).items())]
     gauge(f"{prefix}_last_check_timestamp_seconds", "Last check of the repository that found no error.", checks)
+    drills = sorted(state.get("drills", {}).items())
+    for _service, one in drills:
+        one["due"] = one.get("success", one["declared"]) + PERIODS["monthly"]
+    for key, name, help_text in (
+        ("success", "last_success_timestamp_seconds", "Start of the last drill that proved the service's backups."),
+        ("due", "due_timestamp_seconds", "When the next drill should have succeeded."),
+        ("ok", "last_run_successful", "Whether the last drill proved them."),
+        ("seconds", "last_duration_seconds", "How long the last drill took."),
+    ):
+        values = [(f'{{service="{service}"}}', float(one[key])) for service, one in drills if key in one]
+        gauge(f"mediaserver_drill_{name}", help_text, values)
     return "\n".join(lines) + "\n"
 
 
@@ -286,6 +324,8 @@ class Runner:
         self.state: dict[str, Any] = json.loads(self.path.read_text()) if self.path.exists() else {}
         for job in self.config["jobs"]:
             self.state.setdefault(job["name"], {}).setdefault("declared", time.time())
+            drills = self.state.setdefault("drills", {})
+            drills.setdefault(job["service"], {}).setdefault("declared", time.time())
         self.repositories = [Restic(self.config, item) for item in self.config["repositories"]]
 
     def save(self) -> None:
@@ -378,6 +418,22 @@ def alone(runner: Runner) -> Iterator[None]:
         yield
 
 
+def restoring(verb: str, arguments: list[str]) -> int:
+    """The verbs that read the repositories have files of their own."""
+    import mediaserver_drill
+    import mediaserver_restore
+    import mediaserver_snapshots
+
+    programs = {"snapshots": mediaserver_snapshots, "restore": mediaserver_restore, "drill": mediaserver_drill}
+    options = programs[verb].parser().parse_args(arguments)
+    with contextlib.nullcontext() if verb == "snapshots" else alone(Runner()):
+        try:
+            return programs[verb].main(Runner(), options)
+        except (Problem, OSError) as problem:
+            print(problem, file=sys.stderr)
+            return 1
+
+
 def main(arguments: list[str]) -> int:
     verb, rest = (arguments[0] if arguments else ""), arguments[1:]
     if verb not in VERBS or (verb == "sqlite" and len(rest) != 1):
@@ -390,11 +446,8 @@ def main(arguments: list[str]) -> int:
         return status(runner)
     if verb == "restic":
         return runner.repositories[0].call(*rest, show=True).returncode
-    if verb in ("snapshots", "restore"):
-        import mediaserver_restore
-
-        with alone(runner) if verb == "restore" else contextlib.nullcontext():
-            return mediaserver_restore.main(runner, arguments)
+    if verb in ("snapshots", "restore", "drill"):
+        return restoring(verb, rest)
     with alone(runner):
         runner = Runner()
         runner.save()

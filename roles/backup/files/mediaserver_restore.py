@@ -22,8 +22,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import mediaserver_snapshots
 from mediaserver_backup import Problem, Restic, Runner, assert_mounted, container_id, last_words
-from mediaserver_snapshots import Job, Snapshot, choose, listing, places, snapshots, wanted_jobs
+from mediaserver_snapshots import Job, Snapshot, choose, places, snapshots, wanted_jobs
 
 # pg_dump empties the search path, and functions that name their helpers without a schema (cube, earthdistance, vector
 # extensions) would not find them while indexes are built. Immich's own instructions for a restore say the same.
@@ -138,16 +139,7 @@ class Restore:
         assert_mounted(database["file"], database.get("mount"))
         # not in its volume, which may be exchanged first
         stage = self.scratch / f"restoring-{job['name']}.sqlite"
-        stage.unlink(missing_ok=True)
-        with stage.open("xb") as file:
-            stage.chmod(0o600)
-            self.restic.stream(
-                f"restore {job['name']}", file, "dump", self.chosen[job["name"]].id, f"/{job['name']}.sqlite"
-            )
-        # immutable: reading must not leave a journal beside the copy
-        with contextlib.closing(sqlite3.connect(f"{stage.as_uri()}?mode=ro&immutable=1", uri=True)) as copy:
-            if (found := copy.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
-                raise Problem(f"Unable to restore {job['name']}: the dump is damaged: {found}")
+        save_sqlite(self.restic, self.chosen[job["name"]], stage)
         return stage
 
     # putting in place
@@ -201,7 +193,7 @@ class Restore:
         what = f"make database {fresh}"
         feed(what, psql(container, job, "postgres"), f'DROP DATABASE IF EXISTS "{fresh}";')
         feed(what, psql(container, job, "postgres"), f'CREATE DATABASE "{fresh}" TEMPLATE template0;')
-        self.pour(job, [*psql(container, job, fresh), "--single-transaction"])
+        pour(self.restic, self.chosen[job["name"]], [*psql(container, job, fresh), "--single-transaction"])
         feed(f"analyse database {fresh}", psql(container, job, fresh), "ANALYZE;")
         return container
 
@@ -218,27 +210,6 @@ class Restore:
         feed(f"exchange database {name}", psql(container, job, "postgres"), script)
         self.kept.append(f"database {aside}")
 
-    def pour(self, job: Job, loader: list[str]) -> None:
-        """The dump, line by line from restic to psql. The load is one transaction: half a dump leaves nothing."""
-        what = f"load the dump of {job['name']}"
-        with (
-            self.restic.process("dump", self.chosen[job["name"]].id, f"/{job['name']}.sql") as source,
-            subprocess.Popen(loader, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as target,
-        ):
-            assert source.stdout and target.stdin and target.stderr
-            with contextlib.suppress(BrokenPipeError):
-                for line in source.stdout:
-                    target.stdin.write(SEARCH_PATH_WITH_PUBLIC + b"\n" if line.rstrip() == SEARCH_PATH else line)
-            source.stdout.close()
-            if source.wait() != 0:
-                target.kill()  # before its input ends: it would commit what it has
-                raise Problem(f"Unable to {what}: restic ended with {source.returncode}")
-            with contextlib.suppress(BrokenPipeError):
-                target.stdin.close()
-            complaint = target.stderr.read().decode(errors="replace")
-            if target.wait() != 0:
-                raise Problem(f"Unable to {what}: {last_words(complaint)}")
-
     # the service
 
     def systemctl(self, verb: str) -> None:
@@ -249,6 +220,41 @@ class Restore:
         if self.directory:
             feed(f"start {container}", ["docker", "compose", "--project-directory", self.directory, "up", "--detach",
                                         "--wait", "--no-deps", container])  # fmt: skip
+
+
+def pour(restic: Restic, snapshot: Snapshot, loader: list[str]) -> None:
+    """The dump, line by line from restic to psql. The load is one transaction: half a dump leaves nothing."""
+    what = f"load the dump of {snapshot.job}"
+    with (
+        restic.process("dump", snapshot.id, f"/{snapshot.job}.sql") as source,
+        subprocess.Popen(loader, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as target,
+    ):
+        assert source.stdout and target.stdin and target.stderr
+        with contextlib.suppress(BrokenPipeError):
+            for line in source.stdout:
+                target.stdin.write(SEARCH_PATH_WITH_PUBLIC + b"\n" if line.rstrip() == SEARCH_PATH else line)
+        source.stdout.close()
+        if source.wait() != 0:
+            target.kill()  # before its input ends: it would commit what it has
+            raise Problem(f"Unable to {what}: restic ended with {source.returncode}")
+        with contextlib.suppress(BrokenPipeError):
+            target.stdin.close()
+        complaint = target.stderr.read().decode(errors="replace")
+        if target.wait() != 0:
+            raise Problem(f"Unable to {what}: {last_words(complaint)}")
+
+
+def save_sqlite(restic: Restic, snapshot: Snapshot, file: Path) -> None:
+    """The dump of a SQLite database as a file, sound."""
+    what = f"restore {snapshot.job}"
+    file.unlink(missing_ok=True)
+    with file.open("xb") as output:
+        file.chmod(0o600)
+        restic.stream(what, output, "dump", snapshot.id, f"/{snapshot.job}.sqlite")
+    # immutable: reading must not leave a journal beside the copy
+    with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro&immutable=1", uri=True)) as copy:
+        if (found := copy.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
+            raise Problem(f"Unable to {what}: the dump is damaged: {found}")
 
 
 def staging(path: Path) -> Path:
@@ -281,7 +287,14 @@ def feed(what: str, argv: list[str], text: str = "") -> None:
         raise Problem(f"Unable to {what}: {last_words(done.stderr)}")
 
 
-def restore(runner: Runner, options: argparse.Namespace) -> int:
+def parser() -> argparse.ArgumentParser:
+    found = mediaserver_snapshots.parser("restore")
+    found.add_argument("--at", default="latest", help="latest, a day, a time, or a snapshot's id")
+    found.add_argument("--path", help="one file or folder below the job's")
+    return found
+
+
+def main(runner: Runner, options: argparse.Namespace) -> int:
     services = wanted_jobs(runner.config, options)
     restic = places(runner, options)[0]
     found = snapshots(restic, options.host or runner.config["host"])
@@ -311,29 +324,3 @@ def restore(runner: Runner, options: argparse.Namespace) -> int:
         for kept in [*(str(old) for _path, old in one.swapped if old), *one.kept]:
             print(f"{service}: the old state is kept as {kept}")
     return 0
-
-
-def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="mediaserver-backup")
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb in ("snapshots", "restore"):
-        one = verbs.add_parser(verb)
-        one.add_argument("--service", help="only this service (default: all of this host)")
-        one.add_argument("--job", help="only this job")
-        one.add_argument("--repository", help="name of the repository (default: the first)")
-        one.add_argument("--host", help="another host, whose data come here")
-        if verb == "snapshots":
-            one.add_argument("--json", action="store_true")
-        else:
-            one.add_argument("--at", default="latest", help="latest, a day, a time, or a snapshot's id")
-            one.add_argument("--path", help="one file or folder below the job's")
-    return parser.parse_args(arguments)
-
-
-def main(runner: Runner, arguments: list[str]) -> int:
-    options = parse(arguments)
-    try:
-        return listing(runner, options) if options.verb == "snapshots" else restore(runner, options)
-    except (Problem, OSError) as problem:
-        print(problem, file=sys.stderr)
-        return 1

@@ -78,19 +78,6 @@ def wanted_jobs(config: dict[str, Any], options: argparse.Namespace) -> dict[str
     return services
 
 
-def listing(runner: Runner, options: argparse.Namespace) -> int:
-    host = options.host or runner.config["host"]
-    names = {job["name"] for jobs in wanted_jobs(runner.config, options).values() for job in jobs}
-    found = [one for restic in places(runner, options) for one in snapshots(restic, host) if one.job in names]
-    if options.json:
-        print(json.dumps([one.shown() for one in found]))
-        return 0
-    for one in (one.shown() for one in found):
-        size = f"{(one['bytes'] or 0) / 2**20:.1f} MiB"
-        print(f"{one['time']}  {one['id']}  {one['repository']:<12} {one['job']:<32} {size}")
-    return 0
-
-
 def places(runner: Runner, options: argparse.Namespace) -> list[Restic]:
     """The repositories, or the one that is named; another host's lies beside this host's own."""
     chosen = [one for one in runner.repositories if options.repository in (None, one.repository["name"])]
@@ -104,3 +91,28 @@ def places(runner: Runner, options: argparse.Namespace) -> list[Restic]:
         if not one.exists():
             raise Problem(f"Unable to restore from {one.repository['path']}: there is no repository")
     return chosen
+
+
+def parser(verb: str = "snapshots") -> argparse.ArgumentParser:
+    """What all verbs that read the repositories understand."""
+    found = argparse.ArgumentParser(prog=f"mediaserver-backup {verb}")
+    found.add_argument("--service", help="only this service (default: all of this host)")
+    found.add_argument("--job", help="only this job")
+    found.add_argument("--repository", help="name of the repository (default: all, to restore the first)")
+    found.add_argument("--host", help="another host, whose data come here")
+    if verb == "snapshots":
+        found.add_argument("--json", action="store_true")
+    return found
+
+
+def main(runner: Runner, options: argparse.Namespace) -> int:
+    host = options.host or runner.config["host"]
+    names = {job["name"] for jobs in wanted_jobs(runner.config, options).values() for job in jobs}
+    found = [one for restic in places(runner, options) for one in snapshots(restic, host) if one.job in names]
+    if options.json:
+        print(json.dumps([one.shown() for one in found]))
+        return 0
+    for one in (one.shown() for one in found):
+        size = f"{(one['bytes'] or 0) / 2**20:.1f} MiB"
+        print(f"{one['time']}  {one['id']}  {one['repository']:<12} {one['job']:<32} {size}")
+    return 0

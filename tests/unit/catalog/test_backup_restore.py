@@ -153,7 +153,7 @@ def test_only_a_database_its_journal_goes_with_it(fetched: Fetched) -> None:
 
 
 def test_without_a_service_that_has_backups_nothing_is_done(restoring: ModuleType) -> None:
-    options = restoring.parse(["restore", "--service", "nobody"])
+    options = restoring.parser().parse_args(["--service", "nobody"])
     with pytest.raises(restoring.Problem, match="Unable to restore nobody: there are: app"):
         restoring.wanted_jobs({"jobs": [{"name": "app-data", "service": "app"}]}, options)
 
@@ -164,10 +164,10 @@ def test_listing(restoring: ModuleType, capsys: pytest.CaptureFixture[str], monk
         {"id": "b" * 64, "time": "2026-11-20T02:31:10Z", "tags": ["another"], "hostname": "host"},
     ]
     restic = argparse.Namespace(repository={"name": "local"}, must=lambda *_words: json.dumps(rows))
-    module = importlib.import_module("mediaserver_snapshots")
+    module = restoring.mediaserver_snapshots
     monkeypatch.setattr(module, "places", lambda _runner, _options: [restic])
     runner = argparse.Namespace(config={"host": "host", "jobs": [{"name": "app-data", "service": "app"}]})
-    assert restoring.main(runner, ["snapshots", "--json"]) == 0
+    assert module.main(runner, module.parser().parse_args(["--json"])) == 0
     (one,) = json.loads(capsys.readouterr().out)
     local = datetime(2026, 11, 20, 2, 30, 10, tzinfo=UTC).astimezone().strftime("%Y-%m-%d %H:%M")
     assert one == {"repository": "local", "id": "aaaaaaaa", "job": "app-data", "time": local, "bytes": None}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.machinery
-import importlib.util
+import importlib
 import json
 import sqlite3
 import subprocess
@@ -24,10 +23,8 @@ DAY = 86400
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr("sys.dont_write_bytecode", True)
-    loader = importlib.machinery.SourceFileLoader("mediaserver_backup", str(SCRIPT))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("mediaserver_backup", loader))  # type: ignore[arg-type]
-    loader.exec_module(module)
-    return module
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    return importlib.import_module("mediaserver_backup")
 
 
 def files(name: str, schedule: str = "daily", **more: Any) -> dict[str, Any]:
@@ -179,6 +176,7 @@ def test_metrics(runner: ModuleType) -> None:
         "a": {"declared": NOW, "success": NOW, "ok": 1, "seconds": 2.4, "bytes": 10, "added": 3},
         "b": {"declared": NOW},
         "checked": {"local": NOW},
+        "drills": {"app": {"declared": NOW, "success": NOW, "ok": 1, "seconds": 9.0}},
     }
     text = runner.metrics({"jobs": [files("a"), files("b", "weekly")]}, state)
     lines = set(text.splitlines())
@@ -186,6 +184,7 @@ def test_metrics(runner: ModuleType) -> None:
     assert f'mediaserver_backup_due_timestamp_seconds{{backup="b",service="app"}} {NOW + 7 * DAY:.0f}' in lines
     assert 'last_success_timestamp_seconds{backup="b"' not in text, "what never ran has no time of success"
     assert f'mediaserver_backup_last_check_timestamp_seconds{{repository="local"}} {NOW:.0f}' in lines
+    assert f'mediaserver_drill_due_timestamp_seconds{{service="app"}} {NOW + 30 * DAY:.0f}' in lines
     known = (Path(__file__).parent / "metrics/node_exporter.txt").read_text().split()
     assert {line.split("{")[0] for line in lines if not line.startswith("#")} <= set(known)
 
@@ -250,7 +249,8 @@ def test_sqlite_dump_is_what_was_committed(live: tuple[Path, sqlite3.Connection]
         assert copy.execute("SELECT v FROM t").fetchall() == [("committed",)]
     connection.execute("COMMIT")
     assert connection.execute("SELECT count(*) FROM t").fetchone() == (2,), "the live database is untouched"
-    assert [path.name for path in (tmp_path / "state").iterdir()] == ["backup.json"], "no copy stays"
+    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["backup.json", "sqlite-counts.json"]
+    assert json.loads((tmp_path / "state/sqlite-counts.json").read_text()) == {"t": 1}
 
 
 def test_damaged_sqlite_is_no_dump(tmp_path: Path) -> None:
