@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -113,8 +114,7 @@ class Restore:
         os.chown(stage, node["uid"], node["gid"])
         stage.chmod(permissions(node["mode"]))
         if node["type"] != "dir":
-            mtime = datetime.fromisoformat(node["mtime"]).timestamp()
-            os.utime(stage, (mtime, mtime))
+            os.utime(stage, ns=(time.time_ns(), nanoseconds(node["mtime"])))
 
     def node(self, snapshot: str, path: Path) -> dict[str, Any]:
         """What the snapshot says of the file or folder itself."""
@@ -265,6 +265,12 @@ def permissions(mode: int) -> int:
     """Of a mode as Go writes it, whose bits above the nine common ones lie elsewhere."""
     special = {1 << 23: 0o4000, 1 << 22: 0o2000, 1 << 20: 0o1000}
     return (mode & 0o777) | sum(bit for go, bit in special.items() if mode & go)
+
+
+def nanoseconds(text: str) -> int:
+    """Of a time as restic writes it, with up to nine digits after the point."""
+    whole, fraction, zone = re.fullmatch(r"([^.]*?)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)", text).groups()  # type: ignore[union-attr]
+    return int(datetime.fromisoformat(whole + zone).timestamp()) * 10**9 + int((fraction or "").ljust(9, "0")[:9])
 
 
 def remove(path: Path) -> None:

@@ -73,6 +73,18 @@ def test_modes_as_go_writes_them(restoring: ModuleType, mode: int, octal: int) -
     assert restoring.permissions(mode) == octal
 
 
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("2023-11-14T22:13:20Z", 0),
+        ("2023-11-14T23:13:20.5+01:00", 500_000_000),
+        ("2023-11-14T22:13:20.123456789Z", 123_456_789),
+    ],
+)
+def test_times_to_the_nanosecond(restoring: ModuleType, text: str, rest: int) -> None:
+    assert restoring.nanoseconds(text) == 1_700_000_000 * 10**9 + rest
+
+
 class Fetched:
     """A restore whose fetching is done: what would come from the repository lies beside its place."""
 
