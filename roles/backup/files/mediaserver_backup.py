@@ -3,6 +3,7 @@
 
     mediaserver-backup due            every job whose time has come (what the timer runs)
     mediaserver-backup run JOB...     these jobs now ("all": every job)
+    mediaserver-backup check          look for damage in every repository now (else: once a week)
     mediaserver-backup status         one line a job
     mediaserver-backup snapshots      what can be restored (--help: of which job, from where)
     mediaserver-backup restore        bring it back (--help: which service, as of when, one path only)
@@ -33,7 +34,7 @@ PERIODS = {"hourly": 3600, "daily": 86400, "weekly": 7 * 86400, "monthly": 30 * 
 SLACK = 1800
 NO_REPOSITORY = 10
 WRONG_PASSWORD = 12
-VERBS = ("due", "run", "status", "snapshots", "restore", "drill", "restic", "sqlite")
+VERBS = ("due", "run", "check", "status", "snapshots", "restore", "drill", "restic", "sqlite")
 
 
 class Problem(Exception):
@@ -381,13 +382,41 @@ class Runner:
                     restic.must("prune", "prune", "--quiet")
                     pruned[name] = now
                 if now - checked.get(name, 0) >= PERIODS["weekly"] - SLACK:
-                    restic.must("check", "check", "--quiet", f"--read-data-subset={self.config['check_data']}")
-                    checked[name] = now
+                    self.check(restic)
             except Problem as problem:
                 failures += 1
                 print(problem, file=sys.stderr)
         self.save()
         return failures
+
+    def check(self, restic: Restic) -> None:
+        """Look for damage, and note which snapshots were there: only those are known to be whole afterwards."""
+        name, now = restic.repository["name"], time.time()
+        listed = json.loads(restic.must("list snapshots", "snapshots", "--json")) or []
+        try:
+            restic.must("check", "check", "--quiet", f"--read-data-subset={self.config['check_data']}")
+        except Problem:
+            self.state.get("checks", {}).pop(name, None)  # nothing in it counts as whole until a check passes again
+            raise
+        self.state.setdefault("checked", {})[name] = now
+        self.state.setdefault("checks", {})[name] = {
+            "time": now,
+            "read": self.config["check_data"],
+            "snapshots": sorted(one["id"] for one in listed),
+        }
+
+    def check_all(self) -> int:
+        failures = 0
+        for restic in self.repositories:
+            try:
+                restic.ready()
+                self.check(restic)
+                print(f"{restic.repository['name']}: no damage found")
+            except Problem as problem:
+                failures += 1
+                print(problem, file=sys.stderr)
+        self.save()
+        return 1 if failures else 0
 
 
 def select(config: dict[str, Any], names: list[str]) -> list[dict[str, Any]]:
@@ -451,6 +480,8 @@ def main(arguments: list[str]) -> int:
     with alone(runner):
         runner = Runner()
         runner.save()
+        if verb == "check":
+            return runner.check_all()
         jobs = due(runner.config["jobs"], runner.state, time.time()) if verb == "due" else select(runner.config, rest)
         return runner.run(jobs)
 
