@@ -20,6 +20,7 @@ from . import (
     files,
     firewall,
     guests,
+    ingest,
     monitoring,
     network,
     nodes,
@@ -90,6 +91,7 @@ def assemble(site: Site) -> Tree:
     guests.check_storage(site)
     capacity.check(site)
     backup.check(site)
+    ingest.check(site)
     exposure.check_shares(site)
     plans = {host.name: host_plan(site, host) for host in site.managed()}
     found_routes = routes.build(site)
@@ -156,7 +158,9 @@ def host_plan(site: Site, host: Host) -> Tree:
         "address6": host.address6 or None,
         "groups": host.groups,
         "services": [service.name for service in site.on(host.name)],
-        "directories": storage.directories(site, host, backup.directories(site, host)),
+        "directories": storage.directories(
+            site, host, [*backup.directories(site, host), *ingest.directories(site, host)]
+        ),
         "files": host_files,
         "projects": [compose.project(site, host, service) for service in site.on(host.name) if service.containers],
         "networks": compose.networks(site, host),
@@ -204,7 +208,7 @@ def system_entry(site: Site, host: Host, service: Any) -> Tree:
         "service": service.name,
         "role": system["role"],
         "unit": compose.unit(service),
-        "settings": files.settings(site, host, service),
+        "settings": ingest.settings(site, host, service),
         "secrets": secret_names(service),
         "ports": {port.name: {"port": port.number, "protocol": port.protocol} for port in service.ports.values()},
     }

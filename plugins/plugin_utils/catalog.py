@@ -84,7 +84,13 @@ def read(path: Path, where: Where, problems: Problems) -> Tree | None:
     return raw
 
 
-PROVIDERS = {"nginx-proxy-manager": "proxy", "traefik": "proxy", "prometheus": "monitoring", "restic": "backup"}
+PROVIDERS = {
+    "nginx-proxy-manager": "proxy",
+    "traefik": "proxy",
+    "prometheus": "monitoring",
+    "restic": "backup",
+    "ingest": "ingest",
+}
 
 
 def make_entry(folder: Path, where: Where, spec: Tree, own: bool, problems: Problems) -> Entry:

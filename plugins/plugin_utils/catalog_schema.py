@@ -156,7 +156,7 @@ SYSTEM = Table(
 SERVICE = Table(
     {
         "summary": Text("One line: what it is for", pattern=r"^[^\n]+$", wanted="one line"),
-        "provides": Text("What others rely on", choices=("proxy", "monitoring", "backup", "vpn")),
+        "provides": Text("What others rely on", choices=("proxy", "monitoring", "backup", "vpn", "ingest")),
         "containers": Named(CONTAINER, "Containers of one compose project", pattern=NAME, wanted=NAME_TEXT),
         "volumes": Named(VOLUME, "Where volumes lie", pattern=NAME, wanted=NAME_TEXT),
         "secrets": Named(SECRET, "Secrets by name", pattern=NAME, wanted=NAME_TEXT, nullable=True),

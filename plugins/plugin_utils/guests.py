@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from . import backup, sizes, storage
+from . import backup, ingest, sizes, storage
 from .model import Host, Site, Tree
 from .problems import suggest
 
@@ -121,7 +121,7 @@ def check_shared_gpu(site: Site) -> None:
 
 
 def classes(site: Site, host: Host) -> list[str]:
-    return storage.classes_on(site, host, backup.classes(site, host))
+    return storage.classes_on(site, host, [*backup.classes(site, host), *ingest.classes(site, host)])
 
 
 def arguments(site: Site, host: Host, node: Host) -> Tree:

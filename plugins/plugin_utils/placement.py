@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from . import references
+from . import ingest, references
 from .model import Entry, Host, Port, Service, Site, Tree
 from .problems import Where, suggest
 
@@ -171,6 +171,7 @@ def resolve_settings(site: Site) -> None:
         values = references.Values(site, service, service.hosts[0] if service.hosts else "")
         references.check(service.spec["settings"], values, service.entry.where.at("settings"))
         references.check(service.placement["settings"], values, service.where.at("settings"))
+        ingest.clean(site, service)
 
 
 def merge(base: Tree, over: Tree) -> Tree:

@@ -124,6 +124,12 @@ CATALOG: dict[str, Any] = {
         "secrets": {"account": {"ask": True, "help": "from the provider"}},
         "backup": {"paths": {"pki": {"path": "/etc/openvpn", "schedule": "daily"}}},
     },
+    "fetcher": {
+        "summary": "Brings photos home",
+        "provides": "ingest",
+        "system": {"role": "homelab.mediaserver.ingest", "unit": "mediaserver-ingest.timer"},
+        "settings": {"remotes": {"drive": "drive"}},
+    },
     "saver": {
         "summary": "Backups",
         "provides": "backup",

@@ -81,6 +81,20 @@ EXTRA = {
     "reach": ["lan"],
 }
 
+
+def ingest(*hosts: str, **job: Any) -> Callable[[Any], None]:
+    """A source whose copies lie where films' media, which is backed up, does."""
+    whole = {"remote": "drive", "class": "media", **job}
+    remotes = {"google": {"type": "google photos"}}
+    return put(
+        "site_services",
+        "fetcher",
+        to={"hosts": list(hosts or ["back"]), "settings": {"jobs": {"phone": whole}, "remotes": remotes}},
+    )
+
+
+FETCH = "site_services.fetcher.settings.jobs.phone"
+
 CASES = [
     # one declaration by itself
     Case("missing-key", drop("site_domain"), SITE, "site_domain", "missing"),
@@ -193,6 +207,17 @@ CASES = [
     Case("disk-over-dataset", both(host("pve", "node", "pools", "ssd", "datasets", "db", to="10G"), put("site_storage", "database", "source", to="ssd/db")), SITE, "site_storage.database.size", "does not fit", True),
     Case("services-over-host", films("memory", to="9G"), "hosts.yml", "back.guest.memory", "the containers on back", True),
     Case("repository-class", put("site_backup", to={"repositories": {"local": {"class": "backup"}}}), SITE, "site_backup.repositories.local.class", "Did you mean backups|no storage class", True),
+    Case("ingest-google-photos", ingest(remote="google"), SITE, f"{FETCH}.remote", "OneDrive, Google Drive or Dropbox.*Takeout and immich-go", True),
+    Case("ingest-copied-and-moved", ingest(copy=["photos", "videos"]), SITE, f"{FETCH}.move", "videos are copied and moved"),
+    Case("ingest-nothing", ingest(copy=[], move=[]), SITE, FETCH, "it fetches nothing"),
+    Case("unknown-class", ingest(**{"class": "medai"}), SITE, f"{FETCH}.class", "Did you mean media", True, name="unknown-class-of-ingest"),
+    Case("ingest-target", both(put("site_storage", "cloud", to={"source": "x:", "as": "rclone", "mount": "/mnt/cloud"}), ingest(**{"class": "cloud"})), SITE, f"{FETCH}.class", "is a cloud itself", True),
+    Case("ingest-move-without-backup", ingest(folder="elsewhere"), SITE, f"{FETCH}.move", "no backup of back holds /mnt/media/elsewhere", True),
+    Case("ingest-move-without-backup", both(put("site_services", "saver", "hosts", to=["front"]), ingest()), SITE, f"{FETCH}.move", "Place restic on back", True, name="ingest-without-restic"),
+    Case("ingest-copies", ingest(copies=2), SITE, f"{FETCH}.copies", "there are 1", True),
+    Case("ingest-on-two-hosts", ingest("front", "back"), SITE, "site_services.fetcher.hosts", "delete them for each other", True),
+    Case("unknown-key", ingest(mov=["videos"]), SITE, f"{FETCH}.mov", "Did you mean move", name="unknown-key-of-ingest"),
+    Case("bad-choice", ingest(move=["video"]), SITE, f"{FETCH}.move.0", "Did you mean videos", name="bad-choice-of-ingest"),
     Case("internet-on-private-host", both(service("films", "reach", to=["internet"]), drop("films", "route", where="catalog")), FILMS, "containers.films.ports.web", "on back, a private host", True),
     Case("private-data-on-edge", put("site_services", "films", "hosts", to=["front"]), SITE, "site_services.films.hosts", "films keeps media on front, which the Internet reaches", True),
     Case("secret-missing", drop("site_secrets", "tunnel.account"), SITE, "site_secrets.tunnel.account", "only the owner has \\(from the provider\\)", True),
