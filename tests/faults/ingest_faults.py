@@ -135,13 +135,16 @@ class World:
         """Back up; the oracle notes what was on the disk before, and believes it only after a check."""
         before, checked = set(contents(self.target).values()), self.state().get("checked")
         for arguments in (["run", "all"], ["check"]) if not verb else (list(verb),):
-            result = subprocess.run(
-                [sys.executable, str(BACKUP), *arguments], env=self.environment, capture_output=True, text=True, check=False
-            )  # fmt: skip
-            if result.returncode:
-                raise SystemExit(f"ingest-faults: the backup failed: {result.stderr}")
+            self.saver(*arguments)
         if self.state().get("checked") != checked:
             self.backed |= before
+
+    def saver(self, *arguments: str) -> str:
+        argv = [sys.executable, str(BACKUP), *arguments]
+        result = subprocess.run(argv, env=self.environment, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise SystemExit(f"ingest-faults: the backup failed: {result.stderr}")
+        return result.stdout
 
     def state(self) -> dict[str, Any]:
         path = self.folder / "backup/state.json"
@@ -214,7 +217,8 @@ def killed_run(world: World, dice: random.Random) -> str:
         return ""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    return f"{'after ' + str(times) + ' ' + method if method != 'time' else 'at a moment'} + {delay:.2f} s, {time.monotonic() - began:.1f} s"
+    event = "the start" if method == "time" else f"{times} {method}"
+    return f"{delay:.2f} s after {event}, {time.monotonic() - began:.1f} s old"
 
 
 def kills(folder: Path, count: int, seed: int) -> list[str]:
@@ -245,8 +249,8 @@ def kills(folder: Path, count: int, seed: int) -> list[str]:
     if done < count:
         wrong.append(f"only {done} of {count} runs lived long enough to be killed")
     faults = ", ".join(f"{times} {kind}" for kind, times in sorted(world.cloud.faults.items()))
-    print(f"ingest-faults: {done} kills in {rounds} runs, {len(world.uploaded)} files, {len(world.cloud.deleted)} moved; "
-          f"the cloud's faults: {faults}")  # fmt: skip
+    counts = f"{len(world.uploaded)} files, {len(world.cloud.deleted)} moved"
+    print(f"ingest-faults: {done} kills in {rounds} runs, {counts}; the cloud's faults: {faults}")
     world.server.shutdown()
     return wrong
 
@@ -264,19 +268,19 @@ def prepare_clashes(world: World) -> dict[str, str]:
 
 
 def full_disk(folder: Path, seed: int) -> list[str] | None:
-    """A target of 3 MB for 6 MB of files: what does not fit stays in the cloud, and comes when there is room."""
+    """A target of 2 MB for 4 MB of files: what does not fit stays in the cloud, and comes when there is room."""
     small = folder / "small"
     small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(small)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(small)]
     if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
         return None
     try:
         world = World(folder, seed, small)
-        for number in range(12):
+        for number in range(8):
             world.uploaded[f"Camera/{number}.mp4"] = sha(data := world.dice.randbytes(500_000))
             world.cloud.put(f"Camera/{number}.mp4", data)
         world.cloud.rate = 0.1
-        codes = {world.run() for _round in range(3)}
+        codes = {world.run() for _round in range(2)}
         world.backup()
         codes.add(world.run())
         wrong = [] if codes == {1} else [f"a run on a full disk ended with {codes}"]
@@ -285,8 +289,8 @@ def full_disk(folder: Path, seed: int) -> list[str] | None:
             for path, content in world.uploaded.items()
             if path not in world.cloud.files and content not in contents(small).values()
         ]
-        if len(world.cloud.files) in (0, 12):
-            wrong.append(f"{len(world.cloud.files)} of 12 files are in the cloud: the disk was never full")
+        if len(world.cloud.files) in (0, 8):
+            wrong.append(f"{len(world.cloud.files)} of 8 files are in the cloud: the disk was never full")
         subprocess.run(["mount", "-o", "remount,size=20m", str(small)], check=True)
         world.settle()
         world.server.shutdown()
@@ -313,7 +317,10 @@ def no_backup(folder: Path, seed: int) -> list[str]:
     whole = pack.read_bytes()
     pack.chmod(0o600)
     pack.write_bytes(whole[: len(whole) // 2] + bytes([whole[len(whole) // 2] ^ 1]) + whole[len(whole) // 2 + 1 :])
-    state["checks"] = {"local": {"snapshots": snapshots(world)}}  # as if the check's sample had missed the damage
+    listed = json.loads(world.saver("restic", "snapshots", "--json"))
+    state["checks"] = {
+        "local": {"snapshots": [one["id"] for one in listed]}
+    }  # as if the check's sample had missed the damage
     (folder / "backup/state.json").write_text(json.dumps(state))
     world.backed = set(contents(world.target).values())
     world.run()
@@ -329,13 +336,6 @@ def no_backup(folder: Path, seed: int) -> list[str]:
     wrong += ["a file was deleted whose local copy had changed"] if len(world.cloud.deleted) != before else []
     world.server.shutdown()
     return wrong + ([] if left else ["no video was left to test a changed local copy with"])
-
-
-def snapshots(world: World) -> list[str]:
-    result = subprocess.run(
-        [sys.executable, str(BACKUP), "restic", "snapshots", "--json"], env=world.environment, capture_output=True, check=True
-    )  # fmt: skip
-    return [one["id"] for one in json.loads(result.stdout)]
 
 
 def proven_by_hand(world: World, content: str) -> bool:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
 try:
@@ -192,7 +192,7 @@ def entry_of(item: dict[str, Any], root: str, name: str | None = None) -> Entry:
 
 def family(name: str, mime: str) -> str:
     """photos, videos or other: by the name's ending, else by what the remote says."""
-    ending = f".{name.rpartition('.')[2].lower()}"
+    ending = PurePosixPath(name).suffix.lower()
     if ending in PHOTOS or ending in VIDEOS:
         return "photos" if ending in PHOTOS else "videos"
     return {"image": "photos", "video": "videos"}.get(mime.partition("/")[0], "other")
@@ -367,7 +367,9 @@ def numbered_existing(path: Path) -> list[Path]:
 
 def folder_size(folder: Path) -> int:
     total = 0
-    for place_here, _folders, files in os.walk(folder):
+    for place_here, folders, files in os.walk(folder):
+        if STAGING in folders:
+            folders.remove(STAGING)
         for name in files:
             with contextlib.suppress(OSError):
                 total += os.lstat(Path(place_here) / name).st_size
