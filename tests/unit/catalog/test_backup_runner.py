@@ -171,6 +171,34 @@ def test_repository_that_cannot_be_opened_is_left_alone(
     assert asked == ["cat"]
 
 
+def checking(runner: ModuleType, monkeypatch: pytest.MonkeyPatch, code: int) -> tuple[Any, Any]:
+    """A runner with one repository that has two snapshots, and whose check ends with a code."""
+
+    def call(_self: Any, *arguments: str, **_options: Any) -> subprocess.CompletedProcess[str]:
+        text = json.dumps([{"id": "b"}, {"id": "a"}]) if arguments[0] == "snapshots" else ""
+        return subprocess.CompletedProcess(arguments, code if arguments[0] == "check" else 0, text, "pack is damaged\n")
+
+    monkeypatch.setattr(runner.Restic, "call", call)
+    one = runner.Runner.__new__(runner.Runner)
+    one.config, one.state = {"check_data": "2%"}, {"checks": {"local": {"snapshots": ["old"]}, "other": {}}}
+    return one, runner.Restic({}, {"name": "local", "path": "/r", "mount": None})
+
+
+def test_a_check_notes_which_snapshots_it_found_whole(runner: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, restic = checking(runner, monkeypatch, 0)
+    one.check(restic)
+    noted = one.state["checks"]["local"]
+    assert (noted["snapshots"], noted["read"]) == (["a", "b"], "2%")
+    assert one.state["checked"]["local"] == noted["time"]
+
+
+def test_a_check_that_fails_takes_the_note_away(runner: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, restic = checking(runner, monkeypatch, 1)
+    with pytest.raises(runner.Problem, match="pack is damaged"):
+        one.check(restic)
+    assert one.state == {"checks": {"other": {}}}
+
+
 def test_metrics(runner: ModuleType) -> None:
     state = {
         "a": {"declared": NOW, "success": NOW, "ok": 1, "seconds": 2.4, "bytes": 10, "added": 3},

@@ -13,9 +13,11 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -829,3 +831,84 @@ def test_immich_is_told_until_it_hears(
     house.run()
     house.run()
     assert asked == ["Photo archive"] * 2
+
+
+def test_immichs_library_is_found_by_its_name(modules: dict[str, ModuleType], tmp_path: Path) -> None:
+    seen: list[tuple[str, str, str | None]] = []
+
+    class Immich(BaseHTTPRequestHandler):
+        """A stand-in: answers as facts say, a plain list, and 204 to a scan."""
+
+        def log_message(self, *_arguments: Any) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            seen.append(("GET", self.path, self.headers.get("x-api-key")))
+            body = json.dumps([{"id": "1", "name": "Archive"}, {"id": "2", "name": "A"}, {"id": "3", "name": "A"}])
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def do_POST(self) -> None:
+            seen.append(("POST", self.path, self.headers.get("x-api-key")))
+            self.send_response(204)
+            self.end_headers()
+
+    server = HTTPServer(("127.0.0.1", 0), Immich)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    (tmp_path / "key").write_text("not-secret\n")
+    config = {"immich": {"url": f"http://127.0.0.1:{server.server_port}", "api_key_file": str(tmp_path / "key")}}
+    scan = modules["ingest_cloud"].scan_library
+    scan(config, "Archive")
+    assert seen == [("GET", "/api/libraries", "not-secret"), ("POST", "/api/libraries/1/scan", "not-secret")]
+    for name, count in (("A", 2), ("B", 0)):
+        with pytest.raises(modules["ingest_parts"].Problem, match=f"Immich has {count} libraries called {name}"):
+            scan(config, name)
+    server.shutdown()
+
+
+def test_only_checked_snapshots_of_the_right_folder_and_time_are_read(
+    modules: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restic that only prints: what it is asked, and what of its answers counts."""
+    at = datetime.fromtimestamp(NOW, UTC).isoformat()
+    listed = [
+        {"id": "good", "time": at, "paths": ["/library"]},
+        {"id": "unchecked", "time": at, "paths": ["/library"]},
+        {"id": "early", "time": "2001-01-01T00:00:00Z", "paths": ["/library"]},
+        {"id": "elsewhere", "time": at, "paths": ["/library2"]},
+    ]
+    (tmp_path / "restic").write_text(f"""#!/bin/sh
+echo "$RESTIC_REPOSITORY $RESTIC_PASSWORD_FILE $EXTRA: $*" >>{tmp_path}/asked
+case "$2" in snapshots) echo '{json.dumps(listed)}' ;; dump) printf video; exit $(cat {tmp_path}/code) ;; esac
+""")
+    (tmp_path / "restic").chmod(0o755)
+    (tmp_path / "code").write_text("0")
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    (tmp_path / "environment").write_text(json.dumps({"local": {"EXTRA": "credential"}}))
+    (tmp_path / "state.json").write_text(
+        json.dumps({"checks": {"local": {"snapshots": ["good", "early", "elsewhere"]}}})
+    )
+    (tmp_path / "backup.json").write_text(json.dumps({
+        "state_dir": str(tmp_path), "lock_file": "/nowhere/lock", "environment_file": str(tmp_path / "environment"),
+        "repositories": [{"name": "local", "path": "/r"}, {"name": "away", "path": "/a"}],
+        "password_file": "/p", "cache_dir": "/c",
+    }))  # fmt: skip
+    backups = modules["ingest_stores"].Backups(tmp_path / "backup.json")
+    row = modules["ingest_parts"].Row(
+        copied=NOW - 10, local="/library/a.mp4", sha256=hashlib.sha256(b"video").hexdigest()
+    )
+    assert backups.may_hold("/library/a.mp4", NOW - 10) == 1
+    assert backups.may_hold("/library/a.mp4", NOW + 10) == 0
+    found = backups.proofs(row, 5, 1)
+    assert [(one["repository"], one["snapshot"]) for one in found] == [("local", "good")]
+    assert backups.proofs(row, 6, 1) == [], "another size"
+    (tmp_path / "code").write_text("1")
+    assert backups.proofs(row, 5, 1) == [], "restic failed after the last byte"
+    row.proofs = found
+    assert backups.proofs(row, 5, 1) == found, "read once before"
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked[0] == "/r /p credential: --no-lock snapshots --json"
+    assert set(asked[1:]) == {"/r /p credential: --no-lock dump good /library/a.mp4"}
+    assert len(asked) == 4
