@@ -351,8 +351,12 @@ class Job:
             left.unlink(missing_ok=True)
         under_way = {self.guard(path).name for path, _row in self.journal.in_state(self.name, "deleting")}
         for left in self.staging.glob(f"{self.prefix}*.guard"):
-            if left.name not in under_way and left.stat().st_nlink > 1:  # never the last name of a content
+            if left.name in under_way:
+                continue
+            if left.stat().st_nlink > 1:
                 left.unlink()
+            else:  # never the last name of a content
+                self.say(f"{left} is the only copy of a file that was moved, and then removed here: look at it")
 
 
 class Runner:
