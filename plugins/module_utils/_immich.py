@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ PERMISSIONS = (
     "adminUser.read", "adminUser.create", "adminUser.update", "adminUser.delete",
     "systemConfig.read", "systemConfig.update",
 )  # fmt: skip
+QUEUES = (2, 4, 0)  # since this version queues have routes and a permission of their own
 
 
 def error_text(body: bytes) -> str:
@@ -114,7 +116,8 @@ class Immich(Client):
     def logout(self) -> None:
         """End the session, so that a run leaves none behind; a failure here is no reason to fail."""
         if "Authorization" in self.headers:
-            self.send("POST", "/auth/logout", "log out of Immich", {})
+            with suppress(Failure):
+                self.send("POST", "/auth/logout", "log out of Immich", {})
             del self.headers["Authorization"]
 
     def open(self) -> None:
@@ -128,7 +131,35 @@ class Immich(Client):
             raise Failure("Unable to use Immich: give api_key or api_key_file")
         self.headers["x-api-key"] = key
 
+    def listed(self, path: str, to: str, keys: tuple[str, ...], **more: Any) -> list[dict[str, Any]]:
+        """GET a list of objects that have ``keys``; anything else fails."""
+        found = self.objects(path, to, **more)
+        if not all(key in entry for entry in found for key in keys):
+            raise Failure(f"Unable to {to}: an entry of the answer lacks one of {', '.join(keys)}")
+        return found
+
+    def libraries(self) -> list[dict[str, Any]]:
+        return self.listed("/libraries", "list libraries", ("id", "name", "ownerId"))
+
+    def users(self, deleted: bool = False) -> list[dict[str, Any]]:
+        query = {"withDeleted": "true"} if deleted else None
+        return self.listed("/admin/users", "list users", ("id", "email"), query=query)
+
     def user_ids(self) -> dict[str, str]:
         """Ids of all users by e-mail address."""
-        users = self.objects("/admin/users", "list users")
-        return {str(user["email"]).lower(): str(user["id"]) for user in users}
+        return {str(user["email"]).lower(): str(user["id"]) for user in self.users()}
+
+    def create(self, path: str, to: str, body: dict[str, Any]) -> str:
+        """POST a new object; its id."""
+        answer = self.call("POST", path, to, body)
+        if not isinstance(answer, dict) or not answer.get("id"):
+            raise Failure(f"Unable to {to}: no id came back")
+        return str(answer["id"])
+
+    def delete(self, path: str, to: str, body: Any = None) -> None:
+        """DELETE; that somebody else was faster is fine. Immich says 400, not 404, of what it does not know."""
+        try:
+            self.call("DELETE", path, to, body)
+        except HttpFailure as failure:
+            if failure.status != 400 or not failure.text.endswith(" not found"):
+                raise

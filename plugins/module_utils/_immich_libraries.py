@@ -10,6 +10,7 @@ bumps a library, and one with nothing known in it is a 500; so only what differs
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
@@ -30,6 +31,24 @@ class Change:
         return f"{self.kind} library {self.name} of {self.owner}"
 
 
+AT_ONCE = 1.0  # seconds within which Immich writes both times of a library when it has walked it
+
+
+def unscanned(library: dict[str, Any]) -> bool:
+    """Whether a library was changed after it was last walked: a run that was killed in between did not scan it."""
+    if not library.get("importPaths"):
+        return False
+    if not library.get("refreshedAt"):
+        return True
+    try:
+        walked, written = (
+            datetime.fromisoformat(str(library[key]).replace("Z", "+00:00")) for key in ("refreshedAt", "updatedAt")
+        )
+        return (written - walked).total_seconds() > AT_ONCE
+    except (KeyError, ValueError, TypeError):
+        return False
+
+
 def path_of(text: str) -> str:
     return text.rstrip("/") or "/"
 
@@ -48,6 +67,8 @@ def check(options: list[dict[str, Any]]) -> None:
         if identity in seen:
             raise Failure(f"Unable to plan library {option['name']}: it is listed twice for {option['owner']}")
         seen.add(identity)
+        if not option["name"].strip():
+            raise Failure("Unable to plan a library: its name is empty")
         for path in option["paths"] or []:
             if not path.startswith("/"):
                 raise Failure(f"Unable to plan library {option['name']}: path {path!r} is not absolute")
@@ -74,7 +95,7 @@ def refuse_other_owner(
             other = emails.get(library["ownerId"], library["ownerId"])
             raise Failure(
                 f"Unable to change the owner of library {option['name']} ({library['id']}) from {other} to "
-                f"{option['owner']}: Immich cannot; delete or rename it first"
+                f"{option['owner']}: Immich cannot; delete or rename it first, or list both"
             )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.homelab.mediaserver.plugins.module_utils._http import HttpFailure, strong
-from ansible_collections.homelab.mediaserver.plugins.module_utils._immich import PERMISSIONS, Immich
+from ansible_collections.homelab.mediaserver.plugins.module_utils._immich import PERMISSIONS, QUEUES, Immich
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure, Plan, Step
 
 
@@ -19,7 +19,7 @@ class State:
     onboarded: bool = False  # the server's welcome pages
     user_onboarded: bool = False  # the administrator's own
     key: dict[str, Any] | None = None  # the stored key, if it still works
-    lost: tuple[dict[str, Any], ...] = ()  # other keys of that name: nobody has their secrets any more
+    others: tuple[str, ...] = ()  # ids of further keys of that name: the caller has not their secrets
 
 
 class Setup:
@@ -31,7 +31,8 @@ class Setup:
         self.password: str = strong(params["password"], "Immich")
         self.name: str = params["name"]
         self.key_name: str | None = params["key_name"]
-        queue = "queue.read" if version >= (2, 4, 0) else "job.read"
+        self.delete_lost: bool = params["delete_lost_keys"]
+        queue = "queue.read" if version >= QUEUES else "job.read"
         self.permissions: list[str] = sorted(set(params["key_permissions"] or [*PERMISSIONS, queue]))
         self.result: dict[str, Any] = {}
         self.user_id = ""
@@ -70,7 +71,7 @@ class Setup:
 
     def deletion(self, number: str) -> Step:
         to = f"delete lost API key {number}"
-        return Step(to, lambda: self.immich.call("DELETE", f"/api-keys/{number}", to))
+        return Step(to, lambda: self.immich.delete(f"/api-keys/{number}", to))
 
 
 def identify(immich: Immich, key: str | None) -> str | None:
@@ -97,12 +98,12 @@ def read_state(setup: Setup, config: dict[str, Any]) -> State:
     onboarded = bool(config.get("isOnboarded"))
     if setup.key_name is None:
         return State(True, onboarded, user_onboarded)
-    keys = setup.immich.objects("/api-keys", "list API keys")
+    keys = setup.immich.listed("/api-keys", "list API keys", ("id", "name"))
     number = identify(setup.immich, setup.immich.stored_key())
     # a key that is not in the list belongs to somebody else
     current = next((key for key in keys if key["id"] == number), None)
-    lost = tuple(key for key in keys if key["name"] == setup.key_name and key["id"] != number)
-    return State(True, onboarded, user_onboarded, current, lost)
+    others = tuple(str(key["id"]) for key in keys if key["name"] == setup.key_name and key["id"] != number)
+    return State(True, onboarded, user_onboarded, current, others)
 
 
 def plan(state: State, setup: Setup) -> Plan:
@@ -129,6 +130,6 @@ def plan(state: State, setup: Setup) -> Plan:
             before["key"] = {"name": state.key["name"], "permissions": sorted(set(state.key.get("permissions") or []))}
             if before["key"] != after["key"]:
                 steps.append(Step(f"update API key {setup.key_name}", lambda: setup.update_key(number)))
-        for key in state.lost:
-            steps.append(setup.deletion(str(key["id"])))
-    return Plan(before=before, after=after, steps=tuple(steps))
+        steps += [setup.deletion(number) for number in state.others] if setup.delete_lost else []
+    result = {"other_keys": [] if setup.delete_lost else list(state.others)} if setup.key_name is not None else {}
+    return Plan(before=before, after=after, steps=tuple(steps), result=result)

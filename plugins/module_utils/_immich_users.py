@@ -40,8 +40,13 @@ def size(text: str) -> int | None:
 
 
 def label(text: str) -> str | None:
-    """A storage label as Immich stores it: no characters that a file name may not have; empty is none."""
-    return re.sub(r'[./?<>\\:*|"\x00-\x1f\x80-\x9f]', "", text) or None
+    """A storage label as Immich stores it: nothing that a file's name may not have anywhere; empty is none.
+
+    Immich takes out the dots and hands the rest to the npm package sanitize-filename.
+    """
+    plain = re.sub(r'[./?<>\\:*|"\x00-\x1f\x80-\x9f]', "", text)
+    plain = re.sub(r"^(con|prn|aux|nul|com[0-9]|lpt[0-9])$", "", plain, flags=re.IGNORECASE).rstrip(" ")
+    return plain.encode()[:255].decode(errors="ignore") or None
 
 
 def wanted_fields(option: dict[str, Any]) -> dict[str, Any]:
@@ -110,6 +115,8 @@ def update(
     option: dict[str, Any], email: str, current: dict[str, Any], wanted: dict[str, Any], always: bool
 ) -> list[Change]:
     number = current["id"]
+    if current.get("status") == "removing":
+        raise Failure(f"Unable to restore user {email}: Immich is still removing it; try again when that is done")
     changes = [Change("restore", email, number)] if current.get("deletedAt") else []
     different = {key: value for key, value in wanted.items() if current.get(key) != value}
     changes += [Change("update", email, number, different)] if different else []

@@ -13,6 +13,8 @@ description:
   - Lays the given keys over Immich's system configuration and leaves all others as they are.
   - Lists are replaced as a whole.
   - A key that Immich does not know is an error that names similar ones. Immich itself would drop it without a word.
+  - Immich refuses changes where it takes its configuration from a file (C(IMMICH_CONFIG_FILE)), and changes of
+    C(logging) where C(IMMICH_LOG_LEVEL) is set. The former is seen before, the latter only when it is written.
   - Needs the permissions C(systemConfig.read) and C(systemConfig.update).
 extends_documentation_fragment:
   - homelab.mediaserver.immich
@@ -71,13 +73,16 @@ ARGUMENTS = {
 }
 PATH = "/system-config"
 SECRET = ("password", "secret")
+NOTHING = object()
 
 
-def masked(value: Any, key: str = "") -> Any:
-    """``value`` without secrets, for a diff. That a secret differs is said by the step, not by the diff."""
+def masked(value: Any, hidden: Any, key: str = "") -> Any:
+    """``value`` without secrets and what ``hidden`` has too. That one differs is said by the step, not by the diff."""
     if isinstance(value, dict):
-        return {name: masked(inner, name) for name, inner in value.items()}
-    return "(hidden)" if value and any(part in key.lower() for part in SECRET) else value
+        inside = hidden if isinstance(hidden, dict) else {}
+        return {name: masked(inner, inside.get(name, NOTHING), name) for name, inner in value.items()}
+    secret = hidden is not NOTHING or any(part in key.lower() for part in SECRET)
+    return "(hidden)" if value and secret else value
 
 
 def secrets(value: Any, key: str = "") -> list[str]:
@@ -91,8 +96,8 @@ def changed_sections(current: dict[str, Any], wanted: dict[str, Any]) -> list[st
     return sorted(section for section in wanted if merge(current.get(section), wanted[section]) != current.get(section))
 
 
-def plan(current: dict[str, Any], wanted: dict[str, Any], config_file: bool, put: Any) -> Plan:
-    """Pure: one PUT of the whole document if anything in it differs."""
+def plan(current: dict[str, Any], wanted: dict[str, Any], hidden: dict[str, Any], config_file: bool, put: Any) -> Plan:
+    """Pure: one PUT of the whole document if anything in it differs. What is in ``hidden`` is in no diff."""
     unknown = unknown_keys(current, wanted)
     if unknown:
         raise Failure(f"Unable to configure Immich: {'; '.join(unknown)}")
@@ -104,24 +109,26 @@ def plan(current: dict[str, Any], wanted: dict[str, Any], config_file: bool, put
         )
     new = merge(current, wanted)
     steps = (Step(f"set {', '.join(sections)}", lambda: put(new)),) if sections else ()
-    return Plan(before=masked(only_wanted(current, wanted)), after=masked(only_wanted(new, wanted)), steps=steps)
+    before, after = (masked(only_wanted(state, wanted), hidden) for state in (current, new))
+    return Plan(before=before, after=after, steps=steps)
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     immich = Immich(module.params)
     module.no_log_values.update(secrets(module.params["config"]))
-    wanted = merge(module.params["config"], module.params["secret_config"])
+    hidden = module.params["secret_config"]
+    wanted = merge(module.params["config"], hidden)
     try:
         immich.open()
     except NotReady as failure:
-        return _reconcile.run(module, later(failure, "configure Immich", masked(wanted)))
+        return _reconcile.run(module, later(failure, "configure Immich", masked(wanted, hidden)))
     current = immich.object(PATH, "read the system configuration")
     config_file = bool(immich.object("/server/features", "read the features").get("configFile"))
 
     def put(new: dict[str, Any]) -> None:
         immich.call("PUT", PATH, "set the system configuration", new)
 
-    return _reconcile.run(module, plan(current, wanted, config_file, put))
+    return _reconcile.run(module, plan(current, wanted, hidden, config_file, put))
 
 
 def main() -> None:

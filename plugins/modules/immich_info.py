@@ -76,7 +76,7 @@ ARGUMENTS = {**CONNECTION, "statistics": {"type": "bool", "default": False}}
 def libraries(immich: Immich, users: dict[str, str], statistics: bool) -> list[dict[str, Any]]:
     emails = {number: email for email, number in users.items()}
     result = []
-    for library in immich.objects("/libraries", "list libraries"):
+    for library in immich.libraries():
         entry = {
             "id": library["id"],
             "name": library["name"],

@@ -13,7 +13,10 @@ description:
   - Makes the whole list of external libraries so, in one call. A library is found by its name and its owner.
   - Libraries that are not listed stay, unless O(purge=true). The files of a library are never touched.
   - Needs the permissions C(library.read), C(library.create), C(library.update), C(library.delete), C(adminUser.read)
-    and, to wait for a scan, C(queue.read) (before Immich 2.4 C(job.read)).
+    and, to scan, C(queue.read) (before Immich 2.4 C(job.read)).
+  - A key with the permission C(all) can ask Immich beforehand whether it sees the folders, thus also in check mode.
+    With any lesser key Immich looks at them while the library is written, so only then a wrong folder is found; a new
+    library with a wrong folder is removed again.
 extends_documentation_fragment:
   - homelab.mediaserver.immich
 options:
@@ -33,11 +36,13 @@ options:
       paths:
         description:
           - Folders, as Immich sees them. Their order does not matter. Unset, they are not managed.
-          - A folder that Immich does not see is an error.
+          - A folder that Immich does not see is an error. A slash at the end makes no difference.
         type: list
         elements: str
       exclude:
-        description: Patterns of files to leave out. Their order does not matter. Unset, they are not managed.
+        description:
+          - Patterns of files to leave out. Their order does not matter. Unset, they are not managed, and a new library
+            gets those that Immich itself gives.
         type: list
         elements: str
       scan:
@@ -54,9 +59,10 @@ options:
     type: str
   scan:
     description:
-      - When to look for files. V(on_change) means libraries that this call has created or changed, and those with
-        folders that were never scanned, because a former run did not come that far.
+      - When to look for files. V(on_change) means libraries that this call has created or changed, and those that were
+        not scanned since they were created or changed, because a former run did not come that far.
       - A scan is an action, thus V(always) always reports a change.
+      - While Immich's library queue is paused, a scan fails before anything is written.
     type: str
     choices: [never, on_change, always]
     default: on_change
@@ -106,10 +112,15 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
-from ansible_collections.homelab.mediaserver.plugins.module_utils._http import HttpFailure, NotReady, later
+from ansible_collections.homelab.mediaserver.plugins.module_utils._http import NotReady, later
 from ansible_collections.homelab.mediaserver.plugins.module_utils._immich import CONNECTION, Immich
-from ansible_collections.homelab.mediaserver.plugins.module_utils._immich_libraries import Change, plan_libraries
-from ansible_collections.homelab.mediaserver.plugins.module_utils._immich_scan import Scan
+from ansible_collections.homelab.mediaserver.plugins.module_utils._immich_libraries import (
+    Change,
+    plan_libraries,
+    unscanned,
+)
+from ansible_collections.homelab.mediaserver.plugins.module_utils._immich_library_writer import Writer, refuse_unseen
+from ansible_collections.homelab.mediaserver.plugins.module_utils._immich_scan import Scan, queue_work
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure, Plan, Step
 
 WHEN = ["never", "on_change", "always"]
@@ -129,39 +140,6 @@ ARGUMENTS = {
     "scan_timeout": {"type": "int", "default": 600},
     "purge": {"type": "bool", "default": False},
 }
-PATH = "/libraries"
-
-
-class Writer:
-    """Applies changes; remembers the ids of new libraries in ``numbers``, by name and owner."""
-
-    def __init__(self, immich: Immich) -> None:
-        self.immich = immich
-        self.numbers: dict[tuple[str, str], str] = {}
-
-    def step(self, change: Change) -> Step:
-        return Step(change.title, lambda: self.apply(change))
-
-    def apply(self, change: Change) -> None:
-        if change.kind == "create":
-            self.create(change)
-        elif change.kind == "update":
-            self.immich.call("PUT", f"{PATH}/{change.number}", change.title, change.body)
-        else:
-            self.immich.call("DELETE", f"{PATH}/{change.number}", change.title)
-
-    def create(self, change: Change) -> None:
-        """Immich looks at folders when they are changed, not when a library is created: so do both, or neither."""
-        paths = {key: value for key, value in change.body.items() if key == "importPaths" and value}
-        rest = {key: value for key, value in change.body.items() if key not in paths}
-        number = self.immich.call("POST", PATH, change.title, rest)["id"]
-        if paths:
-            try:
-                self.immich.call("PUT", f"{PATH}/{number}", change.title, paths)
-            except HttpFailure:
-                self.immich.send("DELETE", f"{PATH}/{number}", change.title)
-                raise
-        self.numbers[change.name, change.owner.lower()] = number
 
 
 def with_owner(options: list[dict[str, Any]], owner: str | None) -> list[dict[str, Any]]:
@@ -171,14 +149,16 @@ def with_owner(options: list[dict[str, Any]], owner: str | None) -> list[dict[st
     return [{**option, "owner": option["owner"] or owner} for option in options]
 
 
-def to_scan(params: dict[str, Any], changes: list[Change], never: set[tuple[str, str]]) -> list[dict[str, Any]]:
-    """The libraries to scan: with folders, and as their `scan` says. ``never`` were not scanned yet."""
-    changed = never | {(change.name, change.owner.lower()) for change in changes if change.kind != "delete"}
+def to_scan(
+    params: dict[str, Any], changes: list[Change], pending: set[tuple[str, str]], after: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The libraries to scan: with folders, and as their `scan` says. ``pending`` have changes that were not scanned."""
+    changed = pending | {(change.name, change.owner.lower()) for change in changes if change.kind != "delete"}
     result = []
     for option in params["libraries"]:
-        when = option["scan"] or params["scan"]
-        wanted = when == "always" or (when == "on_change" and (option["name"], option["owner"].lower()) in changed)
-        if wanted and option["state"] == "present" and option["paths"] != []:
+        identity, when = (option["name"], option["owner"].lower()), option["scan"] or params["scan"]
+        wanted = when == "always" or (when == "on_change" and identity in changed)
+        if wanted and option["state"] == "present" and after["{} of {}".format(*identity)].get("paths"):
             result.append(option)
     return result
 
@@ -199,27 +179,23 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     except NotReady as failure:
         wanted = [f"{option['name']} of {option['owner']}" for option in params["libraries"]]
         return _reconcile.run(module, later(failure, "create the libraries", wanted))
-    existing = immich.objects(PATH, "list libraries")
-    users = immich.user_ids()
+    existing, users = immich.libraries(), immich.user_ids()
     changes, before, after = plan_libraries(params["libraries"], existing, users, params["purge"])
-    writer = Writer(immich)
     emails = {number: email for email, number in users.items()}
     names = {lib["id"]: (lib["name"], emails.get(lib["ownerId"], "")) for lib in existing}
-    writer.numbers = {name: number for number, name in names.items()}
-    never = {names[lib["id"]] for lib in existing if lib.get("importPaths") and not lib.get("refreshedAt")}
+    pending = {names[lib["id"]] for lib in existing if unscanned(lib)}
+    scans = to_scan(params, changes, pending, after)
+    writer = Writer(immich, {name: number for number, name in names.items()}, refuse_unseen(immich, changes))
+    if scans:
+        queue_work(immich)  # a paused queue
     scan = Scan(immich, params["scan_timeout"], module.warn)
-    scans = to_scan(params, changes, never)
     steps = [writer.step(change) for change in changes]
     steps += scan_steps(scan, writer, scans, params["scan_timeout"] > 0)
 
     def read_back() -> dict[str, Any]:
-        listed = [
-            (option["name"], option["owner"].lower()) for option in params["libraries"] if option["state"] == "present"
-        ]
-        result: dict[str, Any] = {
-            "libraries": {f"{name} of {owner}": writer.numbers[name, owner] for name, owner in listed}
-        }
-        return {**result, "scan_complete": scan.complete} if scans else result
+        listed = [(one["name"], one["owner"].lower()) for one in params["libraries"] if one["state"] == "present"]
+        numbers = {f"{name} of {owner}": writer.numbers[name, owner] for name, owner in listed}
+        return {"libraries": numbers, **({"scan_complete": scan.complete} if scans else {})}
 
     result = _reconcile.run(module, Plan(before=before, after=after, steps=tuple(steps)), read_back)
     return {**result, "requests": immich.requests}

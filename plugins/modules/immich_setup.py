@@ -13,7 +13,8 @@ description:
   - Creates the first administrator of a fresh Immich, marks its welcome pages as seen and proves the login.
   - Where there is an administrator already, only the login is proved. Nothing is reset.
   - With O(key_name) it also makes an API key with no more permissions than needed. Immich tells a key once only, so the
-    caller must store it. A key that was lost, because it was not stored, is replaced and removed.
+    caller must store it. A key that was lost, because it was not stored, is replaced by another.
+  - It logs in with the password and logs out again; it needs no API key.
 extends_documentation_fragment:
   - homelab.mediaserver.immich
 options:
@@ -36,6 +37,12 @@ options:
     description: Permissions of that key. The default is what the modules of this collection need.
     type: list
     elements: str
+  delete_lost_keys:
+    description:
+      - Whether to delete further keys that are named O(key_name). Their secrets are lost, unless another machine that
+        manages the same Immich holds one.
+    type: bool
+    default: false
   api_key:
     description: The key as the caller stored it before.
   api_key_file:
@@ -70,6 +77,11 @@ secret:
   description: The new API key. Secret.
   returned: when a key was made
   type: str
+other_keys:
+  description: Ids of further keys that are named O(key_name) and are left alone.
+  returned: with O(key_name), when Immich answers
+  type: list
+  elements: str
 version:
   description: Version of Immich.
   returned: when it answers
@@ -101,6 +113,7 @@ ARGUMENTS = {
     "name": {"type": "str", "default": "Administrator"},
     "key_name": {"type": "str", "no_log": False},
     "key_permissions": {"type": "list", "elements": "str", "no_log": False},
+    "delete_lost_keys": {"type": "bool", "default": False, "no_log": False},
 }
 
 

@@ -11,8 +11,10 @@ short_description: Manage Immich's users
 version_added: 0.1.0
 description:
   - Makes a list of users so, in one call. A user is found by the e-mail address. Users that are not listed stay.
-  - A user that was deleted some days ago and is wanted again is restored, with everything that belongs to it.
-  - Needs the permissions C(adminUser.read), C(adminUser.create), C(adminUser.update) and C(adminUser.delete).
+  - A user that was deleted some days ago and is wanted again is restored, with everything that belongs to it. Its
+    password stays what it was.
+  - Needs the permissions C(adminUser.read), C(adminUser.create), C(adminUser.update) and C(adminUser.delete), which
+    also allows to restore.
 extends_documentation_fragment:
   - homelab.mediaserver.immich
 options:
@@ -39,7 +41,9 @@ options:
         description: Whether the user is an administrator. Nobody can change this for themselves.
         type: bool
       storage_label:
-        description: Name of the user's folder below the library. Empty for none.
+        description:
+          - Name of the user's folder below the library. Empty for none.
+          - Dots and characters that a file name cannot have are left out, as Immich does.
         type: str
       quota:
         description: Room for the user's files in bytes, with K, M, G or T for powers of 1024, or V(unlimited).
@@ -58,7 +62,9 @@ options:
     choices: [always, on_create]
     default: on_create
   force_delete:
-    description: Whether deleted users and their files go at once instead of after some days.
+    description:
+      - Whether users that are deleted now go at once, with their files, instead of after some days.
+      - Users that were deleted before go in their time.
     type: bool
     default: false
 """
@@ -120,13 +126,11 @@ def step(immich: Immich, change: Change, force: bool) -> Step:
 
     def apply() -> None:
         if change.kind == "create":
-            immich.call("POST", PATH, to, change.body)
+            immich.create(PATH, to, change.body)
         elif change.kind == "restore":
             immich.call("POST", f"{PATH}/{change.number}/restore", to, {})
         elif change.kind == "delete":
-            immich.call(
-                "DELETE", f"{PATH}/{change.number}", to, {"force": True} if force else {}
-            )  # version 3 wants a body
+            immich.delete(f"{PATH}/{change.number}", to, {"force": True} if force else {})  # version 3 wants a body
         else:
             immich.call("PUT", f"{PATH}/{change.number}", to, change.body)
 
@@ -141,7 +145,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     except NotReady as failure:
         emails = [option["email"].lower() for option in params["users"] if option["state"] == "present"]
         return _reconcile.run(module, later(failure, "create the users", emails))
-    existing = immich.objects(PATH, "list users", query={"withDeleted": "true"})
+    existing = immich.users(deleted=True)
     changes, before, after = plan_users(params["users"], existing, params["update_password"] == "always")
     steps = tuple(step(immich, change, params["force_delete"]) for change in changes)
 

@@ -1,365 +1,198 @@
 # SPDX-License-Identifier: MIT
-"""A fake of Immich's API, written from what real servers 1.144, 2.7 and 3.1 were seen to answer."""
+"""The lab's stand-in for Immich, run in this process as release 1.144.1, 2.7.5 or 3.1.0.
+
+Routes, permissions, error bodies and traps are the stand-in's own (tests/lab/standins/immich-server), so there is one
+description of what real servers were seen to do. Here are only: a database in memory, a clock that the tests move,
+folders that exist because a test says so, and mishaps. Everything is loaded anew for each fake: two share no state.
+"""
 
 from __future__ import annotations
 
-import copy
-import re
+import functools
+import signal
+import sqlite3
+import sys
+import time
+from pathlib import Path
+from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
 
-from ansible_collections.homelab.mediaserver.tests.unit.fakes.http_fake import Answer, HttpFake
+import ansible_collections.homelab.mediaserver as collection
+from ansible_collections.homelab.mediaserver.plugins.module_utils._http import Request, Response
+from ansible_collections.homelab.mediaserver.tests.unit.fakes.http_fake import HttpFake
 
-CONFIG: dict[str, Any] = {
-    "ffmpeg": {"crf": 23, "accel": "disabled", "accelDecode": False, "acceptedVideoCodecs": ["h264"]},
-    "library": {"scan": {"enabled": True, "cronExpression": "0 0 * * *"}, "watch": {"enabled": False}},
-    "machineLearning": {"enabled": True, "urls": ["http://immich-machine-learning:3003"]},
-    "notifications": {"smtp": {"enabled": False, "transport": {"host": "", "username": "", "password": ""}}},
-    "oauth": {"enabled": False, "clientId": "", "clientSecret": ""},
-    "server": {"externalDomain": "", "loginPageMessage": ""},
-}
-SECTION_OF_3 = {"integrityChecks": {"missingFiles": {"enabled": True}}}
-DEFAULT_EXCLUSIONS = {
-    1: ["**/@eaDir/**", "**/._*"],
-    2: ["**/@eaDir/**", "**/._*", "**/.stfolder/**"],
-    3: ["**/@eaDir/**"],
-}
+VERSIONS = [(1, 144, 1), (2, 7, 5), (3, 1, 0)]
+STANDINS = Path(next(iter(collection.__path__))) / "tests/lab/standins"
+# in the order in which they need each other
+PARTS = ("standin", "release", "redis", "config_document", "pg", "database", "api", "people", "jobs", "libraries",
+         "system", "assets")  # fmt: skip
+BETWEEN_RUNS = 5.0  # seconds, as a playbook's next task needs some
 
 
-def uuid(number: int) -> str:
-    return f"00000000-0000-4000-8000-{number:012}"
+@functools.cache
+def code(name: str) -> CodeType:
+    file = STANDINS / ("common" if name == "standin" else "immich-server") / f"{name}.py"
+    return compile(file.read_text(encoding="utf-8"), str(file), "exec")
+
+
+def load() -> SimpleNamespace:
+    """Fresh copies of the stand-in's modules, which go by very common names: none stays behind under its own."""
+    hidden = {name: sys.modules.pop(name) for name in PARTS if name in sys.modules}
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        for name in PARTS:
+            sys.modules[name] = ModuleType(name)
+            exec(code(name), vars(sys.modules[name]))
+        return SimpleNamespace(**{name: sys.modules[name] for name in PARTS})
+    finally:
+        for name in PARTS:
+            sys.modules.pop(name, None)
+        sys.modules.update(hidden)
+        signal.signal(signal.SIGTERM, handler)
+
+
+class Killed(OSError):
+    """The module's process is gone: nothing it would still do happens."""
 
 
 class ImmichFake(HttpFake):
     prefix = "/api"
-    harmless = frozenset({("POST", "/auth/login"), ("POST", "/auth/logout")})
+    # neither changes what a module manages: a session ends with the run, a check of folders is a question
+    questions = ("/auth/login", "/auth/logout", "/validate")
 
-    def __init__(self, version: tuple[int, int, int] = (3, 1, 0), admin: bool = True) -> None:
+    def __init__(self, version: tuple[int, int, int] = VERSIONS[-1], admin: bool = True) -> None:
         super().__init__()
-        self.version = version
-        self.users: list[dict[str, Any]] = []
-        self.keys: list[dict[str, Any]] = []
-        self.libraries: list[dict[str, Any]] = []
-        self.config = {**copy.deepcopy(CONFIG), **(copy.deepcopy(SECTION_OF_3) if version[0] >= 3 else {})}
-        self.config_file = False
-        self.maintenance = False
-        self.onboarded = admin
-        self.sessions: set[str] = set()
+        self.core = core = load()
+        self.version = core.release.current = version
+        core.redis.settings["host"] = None
+        core.api.database.connection = sqlite3.connect(":memory:", isolation_level=None)
+        core.api.database.connect = lambda: None
+        core.api.database.settings = {"host": "memory", "port": 0}
+        core.api.database.bootstrap()
+        self.seconds, self.last = 1_790_000_000.0, time.monotonic()
+        core.api.clock = core.jobs.clock = lambda: self.seconds
+        core.libraries.problem = self.problem
         self.missing_paths: set[str] = set()
-        self.queue_paused = False
         self.scans: list[str] = []
-        self.busy_polls = 0  # how many more polls the library queue is busy
-        self.scan_takes = 2
-        self.count = 0
+        self.kill_after: int | None = None  # writes; those beyond never happen
+        self.lose_answer = False  # of the write that kill_after counts last
         if admin:
-            self.add_user("admin@example.org", "correct horse", isAdmin=True, isOnboarded=True)
+            self.add_user("admin@example.org", "correct horse", isAdmin=True, isOnboarded=True, storageLabel="admin")
             self.add_key("full", ["all"], "key-all")
-        one = r"/([^/]+)"
-        self.routes = [
-            ("GET", "/server/config", self.server_config),
-            ("GET", "/server/version", lambda **_: dict(zip(("major", "minor", "patch"), self.version, strict=True))),
-            ("GET", "/server/features", lambda **_: {"configFile": self.config_file, "oauth": False}),
-            ("POST", "/auth/admin-sign-up", self.sign_up),
-            ("POST", "/auth/login", self.login),
-            ("POST", "/auth/logout", self.logout),
-            ("POST", "/system-metadata/admin-onboarding", self.onboard),
-            ("PUT", "/users/me/onboarding", self.onboard_user),
-            ("GET", "/api-keys/me", self.my_key),
-            (
-                "GET",
-                "/api-keys",
-                lambda **_: [self.shown(key) for key in reversed(self.keys) if key["user"] == self.me["id"]],
-            ),
-            ("POST", "/api-keys", self.create_key),
-            ("PUT", "/api-keys" + one, self.update_key),
-            ("DELETE", "/api-keys" + one, self.delete_key),
-            ("GET", "/admin/users", self.list_users),
-            ("POST", "/admin/users", self.create_user),
-            ("PUT", "/admin/users" + one, self.update_user),
-            ("DELETE", "/admin/users" + one, self.delete_user),
-            ("POST", "/admin/users" + one + "/restore", self.restore_user),
-            ("GET", "/libraries", self.list_libraries),
-            ("POST", "/libraries", self.create_library),
-            ("PUT", "/libraries" + one, self.update_library),
-            ("DELETE", "/libraries" + one, self.delete_library),
-            ("GET", "/libraries" + one, lambda number, **_: self.library(number)),
-            (
-                "GET",
-                "/libraries" + one + "/statistics",
-                lambda *_, **__: {"photos": 1, "videos": 0, "total": 1, "usage": 9},
-            ),
-            ("POST", "/libraries" + one + "/scan", self.scan),
-            ("GET", "/jobs", self.jobs),
-            ("GET", "/system-config", lambda **_: self.config),
-            ("PUT", "/system-config", self.put_config),
-        ]
-        if version >= (2, 4, 0):
-            self.routes.append(("GET", "/queues/library", self.queue))
+            core.system.set_metadata("admin-onboarding", {"isOnboarded": True})
 
-    # envelope and authentication
+    # time, folders, mishaps
+
+    def problem(self, path: str) -> str | None:
+        if not path.startswith("/"):
+            return f"Import path must be absolute, try /{path}"
+        if path == "/data" or path.startswith("/data/"):
+            return "Cannot use media upload folder for external libraries"
+        return "Path does not exist (ENOENT)" if path in self.missing_paths else None
+
+    def pass_time(self) -> None:
+        now = time.monotonic()
+        self.seconds += now - self.last if now > self.last else 0
+        self.last = now
+        if not self.requests:
+            self.seconds += BETWEEN_RUNS
+        while self.core.jobs.step():
+            pass
+
+    def __call__(self, request: Request) -> Response:
+        self.pass_time()
+        if request.url.endswith(self.questions):
+            path = request.url.partition(self.prefix)[2]
+            self.harmless = self.harmless | {(request.method, path)}
+        elif request.method != "GET":
+            if self.kill_after is not None and len(self.writes) >= self.kill_after:
+                raise Killed("killed")
+            response = super().__call__(request)
+            if self.lose_answer and len(self.writes) == self.kill_after:
+                raise TimeoutError
+            return response
+        return super().__call__(request)
+
+    def _route(self, request: Request, path: str, query: dict[str, str]) -> Any:
+        if request.method == "POST" and path.endswith("/scan"):
+            self.scans.append(path.split("/")[2])
+        target = request.url.removeprefix("http://127.0.0.1:2283")
+        headers = Headers(self.headers)
+        asked = self.core.standin.Request(request.method, target, headers, request.data or b"", "127.0.0.1")
+        reply = self.core.api.app.dispatch(asked)
+        return reply.status, reply.body
 
     def error(self, status: int, text: Any) -> Any:
-        if self.version[0] >= 3:
-            if isinstance(text, list):
-                return {"message": "Validation failed", "errors": [{"path": ["x"], "message": part} for part in text]}
-            return {"message": text}
-        names = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}
-        return {"message": text, "error": names.get(status, "Error"), "statusCode": status, "correlationId": "x"}
+        """The envelope of an error; a list is what validation finds."""
+        if isinstance(text, list):
+            problems = [{"code": "custom", "path": [], "message": part} for part in text]
+            return self.core.api.envelope(status, "Validation failed", problems).body
+        return self.core.api.envelope(status, text).body
 
-    def refuse(self, status: int, text: Any) -> Answer:
-        return Answer(status, self.error(status, text))
+    # state, as a test puts and sees it
 
-    SCOPES = {
-        "/libraries": "library", "/admin/users": "adminUser", "/system-config": "systemConfig", "/queues": "queue",
-        "/jobs": "job", "/api-keys": "apiKey",
-    }  # fmt: skip
-    ACTIONS = {"GET": "read", "POST": "create", "PUT": "update", "DELETE": "delete"}
+    def all(self, table: str) -> list[dict[str, Any]]:
+        return self.core.api.database.all(table)
 
-    def before(self, method: str, path: str) -> None:
-        public = ("/server/config", "/server/version", "/server/features", "/auth/admin-sign-up", "/auth/login")
-        if path in public:
-            return
-        bearer = self.headers.get("authorization")
-        if bearer is not None:  # the session wins over a key
-            if bearer.removeprefix("Bearer ") not in self.sessions:
-                raise self.refuse(401, "Invalid user token")
-            self.me = self.user(bearer.removeprefix("Bearer session-"))
-            self.key: dict[str, Any] | None = None
-            return
-        secret = self.headers.get("x-api-key")
-        if secret is None:
-            raise self.refuse(401, "Authentication required")
-        self.key = next((key for key in self.keys if key["secret"] == secret), None)
-        if self.key is None:
-            raise self.refuse(401, "Invalid API key")
-        self.me = self.user(self.key["user"])
-        if path != "/api-keys/me":
-            self.need(method, path)
+    @property
+    def users(self) -> list[dict[str, Any]]:
+        return self.all("user")
 
-    def need(self, method: str, path: str) -> None:
-        if not any(method == known and re.fullmatch(pattern, path) for known, pattern, _function in self.routes):
-            return  # an unknown route is 404 to everybody
-        scope = next((name for start, name in self.SCOPES.items() if path.startswith(start)), None)
-        if scope is None or self.key is None:
-            return
-        action = (
-            "update"
-            if path.endswith("/scan")
-            else "statistics"
-            if path.endswith("/statistics")
-            else self.ACTIONS[method]
-        )
-        if not {"all", f"{scope}.{action}"} & set(self.key["permissions"]):
-            raise self.refuse(403, f"Missing required permission: {scope}.{action}")
+    @property
+    def keys(self) -> list[dict[str, Any]]:
+        return self.all("api_key")
 
-    # state made by hand
+    @property
+    def libraries(self) -> list[dict[str, Any]]:
+        return self.core.libraries.living()
 
-    def number(self) -> str:
-        self.count += 1
-        return uuid(self.count)
+    @property
+    def sessions(self) -> list[dict[str, Any]]:
+        return self.all("session")
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self.core.system.config()
+
+    def user(self, email: str) -> dict[str, Any]:
+        return next(user for user in self.users if user["email"] == email)
+
+    def password_is(self, email: str, password: str) -> bool:
+        user = self.user(email)
+        return user["hash"] == self.core.people.scramble(password, user["salt"])
 
     def add_user(self, email: str, password: str, **more: Any) -> dict[str, Any]:
-        user = {
-            "id": self.number(), "email": email.lower(), "password": password, "name": email, "isAdmin": False,
-            "storageLabel": None, "quotaSizeInBytes": None, "deletedAt": None, "status": "active", "isOnboarded": False,
-            "shouldChangePassword": True, **more,
-        }  # fmt: skip
-        self.users.append(user)
-        return user
+        return self.core.people.make(email, password, email, **more)
 
-    def add_key(self, name: str, permissions: list[str], secret: str) -> dict[str, Any]:
-        key = {
-            "id": self.number(),
-            "name": name,
-            "permissions": permissions,
-            "secret": secret,
-            "user": self.users[0]["id"],
-        }
-        self.keys.append(key)
+    def add_key(self, name: str, permissions: list[str], secret: str, owner: str = "") -> dict[str, Any]:
+        number, stamp = self.core.api.uuid.uuid4(), self.core.api.now()
+        key = {"id": str(number), "name": name, "createdAt": stamp, "updatedAt": stamp, "permissions": permissions,
+               "userId": owner or self.users[0]["id"], "key": self.core.api.digest(secret)}  # fmt: skip
+        self.core.api.database.put("api_key", key["id"], key, key=key["key"], userId=key["userId"])
         return key
 
     def add_library(self, name: str, owner: str, paths: list[str], patterns: list[str] | None = None) -> dict[str, Any]:
         library = {
-            "id": self.number(), "ownerId": owner, "name": name, "importPaths": paths, "refreshedAt": None,
-            "exclusionPatterns": patterns or [], "assetCount": 0, "updatedAt": "1",
+            "id": str(self.core.api.uuid.uuid4()), "ownerId": owner, "name": name, "importPaths": paths,
+            "exclusionPatterns": patterns or [], "createdAt": self.core.api.now(), "refreshedAt": None,
+            "deletedAt": None,
         }  # fmt: skip
-        self.libraries.append(library)
+        self.core.libraries.save(library)
         return library
 
-    @staticmethod
-    def shown(thing: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in thing.items() if name not in ("password", "secret", "user")}
+    def pause(self, hold: bool = True) -> None:
+        (self.core.jobs.paused.add if hold else self.core.jobs.paused.discard)("library")
 
-    def user(self, number: str) -> dict[str, Any]:
-        for user in self.users:
-            if user["id"] == number:
-                return user
-        raise self.refuse(400, "User not found")
+    def stop_worker(self) -> None:
+        """The part of the server that does the jobs is not up: they wait."""
+        self.core.jobs.state["working"] = False
 
-    def library(self, number: str) -> dict[str, Any]:
-        for library in self.libraries:
-            if library["id"] == number:
-                return library
-        raise self.refuse(400, "Library not found")
 
-    # routes
+class Headers(dict[str, str]):
+    """Names in any case, as the stand-in's own."""
 
-    def server_config(self, **_: Any) -> Any:
-        found = {"isInitialized": bool(self.users), "isOnboarded": self.onboarded, "externalDomain": ""}
-        return {**found, "maintenanceMode": self.maintenance} if self.version >= (2, 3, 0) else found
+    def get(self, name: str, default: Any = None) -> Any:
+        return super().get(name.lower(), default)
 
-    def sign_up(self, *, body: Any, **_: Any) -> Any:
-        if self.users:
-            raise self.refuse(400, "The server already has an admin")
-        user = self.add_user(body["email"], body["password"], name=body["name"], isAdmin=True, storageLabel="admin")
-        return 201, self.shown(user)
-
-    def login(self, *, body: Any, **_: Any) -> Any:
-        for user in self.users:
-            if (user["email"], user["password"]) == (body["email"], body["password"]) and not user["deletedAt"]:
-                self.sessions.add(f"session-{user['id']}")
-                return 201, {
-                    "accessToken": f"session-{user['id']}", "userId": user["id"], "isAdmin": user["isAdmin"],
-                    "isOnboarded": user["isOnboarded"],
-                }  # fmt: skip
-        raise self.refuse(401, "Incorrect email or password")
-
-    def logout(self, **_: Any) -> Any:
-        self.sessions.clear()
-        return {"successful": True}
-
-    def onboard(self, *, body: Any, **_: Any) -> Any:
-        self.onboarded = body["isOnboarded"]
-        return 204, None
-
-    def onboard_user(self, *, body: Any, **_: Any) -> Any:
-        self.me["isOnboarded"] = body["isOnboarded"]
-        return body
-
-    def my_key(self, **_: Any) -> Any:
-        if self.key is None:
-            raise self.refuse(403, "Not authenticated with an API Key")
-        return self.shown(self.key)
-
-    def create_key(self, *, body: Any, **_: Any) -> Any:
-        if not body.get("permissions") or "nonsense" in body["permissions"]:
-            raise self.refuse(400, ["each value in permissions must be one of the following values"])
-        key = self.add_key(body.get("name", "API Key"), body["permissions"], f"secret-{self.count}")
-        key["user"] = self.me["id"]
-        return 201, {"secret": key["secret"], "apiKey": self.shown(key)}
-
-    def update_key(self, number: str, *, body: Any, **_: Any) -> Any:
-        for key in self.keys:
-            if key["id"] == number:
-                key.update(body)
-                return self.shown(key)
-        raise self.refuse(400, "API Key not found")
-
-    def delete_key(self, number: str, **_: Any) -> Any:
-        if number not in [key["id"] for key in self.keys]:
-            raise self.refuse(400, "API Key not found")
-        self.keys = [key for key in self.keys if key["id"] != number]
-        return 204, None
-
-    def list_users(self, *, query: dict[str, str], **_: Any) -> Any:
-        return [self.shown(u) for u in reversed(self.users) if query.get("withDeleted") == "true" or not u["deletedAt"]]
-
-    @staticmethod
-    def label(text: str | None) -> str | None:
-        return "".join(c for c in text or "" if c not in './?<>\\:*|"') or None
-
-    def create_user(self, *, body: Any, **_: Any) -> Any:
-        former = [user for user in self.users if user["email"] == body["email"].lower()]
-        if former:
-            if former[0]["deletedAt"]:
-                raise self.refuse(500, "Failed to create user")
-            raise self.refuse(400, "Email is not available" if self.version[0] >= 3 else "User exists")
-        label = self.label(body.get("storageLabel"))
-        if label and label in [user["storageLabel"] for user in self.users]:
-            raise self.refuse(500, "Failed to create user")
-        more = {key: value for key, value in body.items() if key not in ("email", "password", "notify")}
-        return 201, self.shown(self.add_user(body["email"], body["password"], **{**more, "storageLabel": label}))
-
-    def update_user(self, number: str, *, body: Any, **_: Any) -> Any:
-        user = self.user(number)
-        if "isAdmin" in body and user is self.me:
-            raise self.refuse(400, "Admin status can not be changed on yourself")
-        if "storageLabel" in body:
-            body["storageLabel"] = self.label(body["storageLabel"])
-        user.update(body)
-        return self.shown(user)
-
-    def delete_user(self, number: str, *, body: Any, **_: Any) -> Any:
-        if body is None and self.version[0] >= 3:
-            raise self.refuse(400, ["body is required"])
-        user = self.user(number)
-        if user is self.me:
-            raise self.refuse(403, "Cannot delete your own account")
-        user.update(deletedAt="2026-11-21", status="removing" if (body or {}).get("force") else "deleted")
-        return self.shown(user)
-
-    def restore_user(self, number: str, **_: Any) -> Any:
-        self.user(number).update(deletedAt=None, status="active")
-        return self.shown(self.user(number))
-
-    def create_library(self, *, body: Any, **_: Any) -> Any:
-        if body["ownerId"] not in [user["id"] for user in self.users]:
-            raise self.refuse(500, "Failed to create library")
-        paths = body.get("importPaths", [])
-        if len(set(paths)) != len(paths):
-            raise self.refuse(400, ["All importPaths's elements must be unique"])
-        patterns = body.get("exclusionPatterns", DEFAULT_EXCLUSIONS[self.version[0]])
-        return 201, self.add_library(body.get("name", "New External Library"), body["ownerId"], paths, list(patterns))
-
-    def update_library(self, number: str, *, body: Any, **_: Any) -> Any:
-        library = self.library(number)
-        known = {key: value for key, value in body.items() if key in ("name", "importPaths", "exclusionPatterns")}
-        if not known:
-            raise self.refuse(500, "Failed to update library")
-        for path in known.get("importPaths", []):
-            if path in self.missing_paths:
-                raise self.refuse(400, "Invalid import path: Path does not exist (ENOENT)")
-        library.update(known, updatedAt=library["updatedAt"] + "1")
-        return library
-
-    def delete_library(self, number: str, **_: Any) -> Any:
-        self.libraries.remove(self.library(number))
-        return 204, None
-
-    def scan(self, number: str, **_: Any) -> Any:
-        self.library(number)
-        self.scans.append(number)
-        self.busy_polls = self.scan_takes
-        return 204, None
-
-    def list_libraries(self, **_: Any) -> Any:
-        answer = copy.deepcopy(self.libraries)
-        for library in self.libraries:  # the folders are walked by the next look; the imports then still queue
-            if library["id"] in self.scans:
-                library["refreshedAt"] = f"after scan {self.scans.count(library['id'])}"
-        return answer
-
-    def poll(self) -> dict[str, int]:
-        counts = {"active": 0, "waiting": 0, "delayed": 0, "paused": 0, "completed": 0, "failed": 0}
-        if self.queue_paused:
-            return {**counts, "paused": len(self.scans)}
-        if self.busy_polls > 0:
-            self.busy_polls -= 1
-            return {**counts, "active": 1}
-        return counts
-
-    def queue(self, **_: Any) -> Any:
-        return {"name": "library", "isPaused": self.queue_paused, "statistics": self.poll()}
-
-    def jobs(self, **_: Any) -> Any:
-        return {
-            "library": {"queueStatus": {"isActive": False, "isPaused": self.queue_paused}, "jobCounts": self.poll()}
-        }
-
-    def put_config(self, *, body: Any, **_: Any) -> Any:
-        if self.config_file:
-            raise self.refuse(400, "Cannot update configuration while IMMICH_CONFIG_FILE is in use")
-        missing = [f"{section} must be an object" for section in self.config if section not in body]
-        if missing:
-            raise self.refuse(400, missing)
-        self.config = {section: {**self.config[section], **body[section]} for section in self.config}
-        return self.config
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(name.lower())

@@ -351,7 +351,7 @@ def test_backup_job_writes_a_dump(fresh: Any, admin: dict[str, str]) -> None:
 
 
 def test_version_2_bodies(standin: Any, tmp_path: Path) -> None:
-    server = make(standin, tmp_path, IMMICH_VERSION="v2.7.5").start()
+    server = make(standin, tmp_path, LAB_TEST_VERSION="v2.7.5").start()
     answer = server.call("GET", "/api/nope").json
     assert answer["statusCode"] == 404 and answer["error"] == "Not Found" and answer["correlationId"]
     server.call("POST", "/api/auth/admin-sign-up", BOSS)

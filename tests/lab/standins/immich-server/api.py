@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""How the API speaks: error bodies of version 3 (or 2, by IMMICH_VERSION), who asks, what a key may do."""
+"""How the API speaks: error bodies of each major version, who asks, what a key may do."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import secrets
+import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import release
 from database import NAME, Database
 from standin import App, Reply, Request, Stop
 
-VERSION = {"major": 3, "minor": 1, "patch": 0}
-OLD = os.environ.get("IMMICH_VERSION", "v3").lstrip("v").startswith(("1", "2"))
 app = App(NAME)
 database = Database({})  # start.py gives it its settings
 
@@ -41,11 +40,26 @@ _ACTIONS = {
     "userProfileImage": "create read update delete", "workflow": "create read update delete",
     "adminUser": "create read update delete", "adminSession": "read", "adminAuth": "unlinkAll",
 }  # fmt: skip
-PERMISSIONS = ["all", "maintenance"] + [f"{name}.{each}" for name, text in _ACTIONS.items() for each in text.split()]
+# what a release before this one does not know yet
+_SINCE = {"queue": (2, 4, 0), "queueJob": (2, 4, 0), "backup": (2, 5, 0), "maintenance": (2, 5, 0)}
+_stamps = [0]
+
+
+def permissions() -> list[str]:
+    known = {name: text for name, text in _ACTIONS.items() if release.current >= _SINCE.get(name, (0, 0, 0))}
+    alone = ["all", "maintenance"] if "maintenance" in known else ["all"]
+    return alone + [f"{name}.{each}" for name, text in known.items() for each in text.split()]
+
+
+def clock() -> float:
+    """Seconds since 1970; the unit tests' fake puts its own clock here."""
+    return time.time()
 
 
 def now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    """The time, never the same twice, so that an order by time is the order of events."""
+    _stamps[0] = max(int(clock() * 1000), _stamps[0] + 1)
+    return datetime.fromtimestamp(_stamps[0] / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def digest(text: str) -> str:
@@ -60,7 +74,7 @@ def envelope(status: int, message: str, errors: list[dict[str, Any]] | None = No
     title = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}.get(
         status, "Internal Server Error"
     )
-    if OLD:
+    if not release.at_least(3):
         listed = [".".join(map(str, each["path"])) + " " + each["message"] for each in errors or []]
         return Reply(
             status, {"message": listed or message, "error": title, "statusCode": status, "correlationId": number}
@@ -128,11 +142,15 @@ def authenticate(request: Request) -> Caller:
     raise refuse(401, "Authentication required")
 
 
-def route(method: str, path: str, permission: str | None = "all", *, admin: bool = False) -> Callable[[Any], Any]:
+def route(
+    method: str, path: str, permission: str | None = "all", *, admin: bool = False, since: tuple[int, ...] = (0,)
+) -> Callable[[Any], Any]:
     """An endpoint that wants a login. permission: what a key needs ("all" = only such a key; None = any key)."""
 
     def register(handler: Callable[[Request, Caller], Any]) -> Any:
         def checked(request: Request) -> Any:
+            if release.current < since:
+                return app.missing(request)
             caller = authenticate(request)
             if admin and not caller.user["isAdmin"]:
                 raise refuse(403, "Forbidden")
@@ -158,7 +176,7 @@ def body(request: Request) -> dict[str, Any]:
 
 def identifier(value: Any, path: str = "id") -> str:
     try:
-        good = uuid.UUID(str(value)).version == 4 or OLD
+        good = uuid.UUID(str(value)).version == 4 or not release.at_least(3)
     except ValueError:
         good = False
     if not good:

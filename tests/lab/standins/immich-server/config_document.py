@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The system configuration: one whole document. Missing keys are refused, unknown ones dropped in silence.
 
-Section and key names are those of version 3.1 as far as known; inside `integrityChecks` and `ffmpeg.realtime` they are
-made up. Values are plausible defaults.
+Section and key names are those of version 3.1 as far as known, less what earlier ones lack; inside `integrityChecks`
+and `ffmpeg.realtime` they are made up. Values are plausible defaults.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import re
 from typing import Any
+
+import release
 
 QUEUES = ["thumbnailGeneration", "metadataExtraction", "videoConversion", "faceDetection", "facialRecognition",
           "smartSearch", "duplicateDetection", "backgroundTask", "storageTemplateMigration", "migration", "search",
@@ -20,7 +22,7 @@ ALONE = ("facialRecognition", "duplicateDetection", "storageTemplateMigration", 
 def defaults() -> dict[str, Any]:
     nightly = {"enabled": True, "cronExpression": "0 03 * * *"}
     picture = {"format": "jpeg", "quality": 80, "progressive": False}
-    return {
+    document: dict[str, Any] = {
         "backup": {"database": {"enabled": True, "cronExpression": "0 02 * * *", "keepLastAmount": 14}},
         "ffmpeg": {
             "crf": 23, "threads": 0, "preset": "ultrafast", "targetVideoCodec": "h264", "acceptedVideoCodecs": ["h264"],
@@ -81,6 +83,11 @@ def defaults() -> dict[str, Any]:
         "trash": {"enabled": True, "days": 30},
         "user": {"deleteDelay": 7},
     }  # fmt: skip
+    if not release.at_least(3):
+        del document["integrityChecks"], document["ffmpeg"]["realtime"]
+    if not release.at_least(2, 2):
+        del document["machineLearning"]["ocr"], document["job"]["ocr"]
+    return document
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -8,61 +8,86 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import api
 import redis
-from api import Caller, body, field, invalid, now, refuse, route
+import release
+from api import Caller, body, field, invalid, now, route
 from config_document import QUEUES
 from standin import Reply, Request, log, real_path
+
+
+@dataclass(eq=False)
+class Job:
+    due: float  # when it starts; once it runs, when it ends
+    seconds: float
+    queue: str
+    work: Callable[[], None]
+
 
 PACE = float(os.environ.get("LAB_TEST_PACE", "1"))
 lock = threading.Condition()
 active = dict.fromkeys(QUEUES, 0)
-waiting: list[tuple[float, float, str, Callable[[], None]]] = []
+waiting: list[Job] = []
+running: list[Job] = []
 paused: set[str] = set()
 state = {"working": True}
+starters: dict[str, Callable[[], None]] = {}  # what "start" of a queue does
 media_folder = "/data"
+
+
+def clock() -> float:
+    """Seconds; the unit tests' fake puts its own clock here and calls ``step`` itself."""
+    return time.monotonic()
 
 
 def enqueue(queue: str, work: Callable[[], None], seconds: float = 0.1, delay: float = 0) -> None:
     """delay: a gap in which no queue shows the job, as between a crawl and its imports."""
     redis.ping()
     with lock:
-        waiting.append((time.monotonic() + delay * PACE, seconds * PACE, queue, work))
+        waiting.append(Job(clock() + delay * PACE, seconds * PACE, queue, work))
         lock.notify()
 
 
-def _next() -> tuple[float, float, str, Callable[[], None]] | None:
-    for job in waiting:
-        if job[0] <= time.monotonic() and job[2] not in paused and state["working"]:
-            waiting.remove(job)
-            return job
-    return None
+def step() -> bool:
+    """The one worker: end the job that has had its time, or start one that is due; False: nothing to do now."""
+    with lock:
+        job = running[0] if running else None
+        if job is None:
+            due = [each for each in waiting if each.due <= clock() and each.queue not in paused]
+            if not due or not state["working"]:
+                return False
+            waiting.remove(due[0])
+            due[0].due = clock() + due[0].seconds
+            running.append(due[0])
+            active[due[0].queue] += 1
+            return True
+        if job.due > clock():
+            return False
+    try:
+        with api.app.lock:
+            job.work()
+    except Exception as error:
+        log("immich-server", f"job in {job.queue} failed: {error}")
+    with lock:
+        running.remove(job)
+        active[job.queue] -= 1
+    return True
 
 
 def run() -> None:
     while True:
-        with lock:
-            job = _next()
-            if not job:
-                lock.wait(0.05)
-                continue
-            active[job[2]] += 1
-        time.sleep(job[1])
-        try:
-            with api.app.lock:
-                job[3]()
-        except Exception as error:
-            log("immich-server", f"job in {job[2]} failed: {error}")
-        with lock:
-            active[job[2]] -= 1
+        if not step():
+            with lock:
+                lock.wait(0.02)
 
 
 def counts(queue: str) -> dict[str, int]:
     with lock:
-        queued = sum(job[2] == queue and job[0] <= time.monotonic() for job in waiting)
+        queued = sum(job.queue == queue and job.due <= clock() for job in waiting)
         held = queue in paused
         return {"active": active[queue], "completed": 0, "failed": 0, "delayed": 0,
                 "waiting": 0 if held else queued, "paused": queued if held else 0}  # fmt: skip
@@ -108,13 +133,9 @@ def command(request: Request, caller: Caller) -> Any:
         _pause(queue, wanted == "pause")
     elif wanted == "empty":
         with lock:
-            waiting[:] = [job for job in waiting if job[2] != queue]
-    elif wanted == "start" and queue == "library":
-        import libraries
-
-        libraries.scan_all()
-    elif wanted == "start" and queue == "backupDatabase":
-        enqueue("backupDatabase", backup)
+            waiting[:] = [job for job in waiting if job.queue != queue]
+    elif wanted == "start" and queue in starters:
+        starters[queue]()
     return _old_form(queue)
 
 
@@ -124,23 +145,23 @@ def _pause(queue: str, hold: bool) -> None:
         lock.notify()
 
 
-if not api.OLD:
+@route("GET", "/queues", "queue.read", admin=True, since=(2, 4))
+def list_queues(request: Request, caller: Caller) -> Any:
+    return [_new_form(queue) for queue in QUEUES]
 
-    @route("GET", "/queues", "queue.read", admin=True)
-    def list_queues(request: Request, caller: Caller) -> Any:
-        return [_new_form(queue) for queue in QUEUES]
 
-    @route("GET", "/queues/{name}", "queue.read", admin=True)
-    def get_queue(request: Request, caller: Caller) -> Any:
-        return _new_form(_queue(request))
+@route("GET", "/queues/{name}", "queue.read", admin=True, since=(2, 4))
+def get_queue(request: Request, caller: Caller) -> Any:
+    return _new_form(_queue(request))
 
-    @route("PUT", "/queues/{name}", "queue.update", admin=True)
-    def update_queue(request: Request, caller: Caller) -> Any:
-        queue = _queue(request)
-        hold = field(body(request), "isPaused", bool)
-        if hold is not None:
-            _pause(queue, hold)
-        return _new_form(queue)
+
+@route("PUT", "/queues/{name}", "queue.update", admin=True, since=(2, 4))
+def update_queue(request: Request, caller: Caller) -> Any:
+    queue = _queue(request)
+    hold = field(body(request), "isPaused", bool)
+    if hold is not None:
+        _pause(queue, hold)
+    return _new_form(queue)
 
 
 # --- the server's own database backup
@@ -148,14 +169,15 @@ if not api.OLD:
 
 def backup() -> None:
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    name = f"immich-db-backup-{stamp}-v{'.'.join(map(str, api.VERSION.values()))}-pg17.sql.gz"
+    name = f"immich-db-backup-{stamp}-v{release.text()}-pg17.sql.gz"
     file = real_path(f"{media_folder}/backups/{name}")
     file.write_bytes(gzip.compress(("-- stand-in's dump, " + now() + "\n" + api.database.dump()).encode()))
 
 
-@route("GET", "/admin/database-backups", "backup.list", admin=True)
+starters["backupDatabase"] = lambda: enqueue("backupDatabase", backup)
+
+
+@route("GET", "/admin/database-backups", "backup.list", admin=True, since=(2, 5))
 def list_backups(request: Request, caller: Caller) -> Any:
-    if api.OLD:
-        raise refuse(404, f"Cannot GET {request.path}")
     files = sorted(real_path(f"{media_folder}/backups").glob("*.sql.gz"), reverse=True)
     return {"backups": [{"filename": file.name, "filesize": file.stat().st_size, "timezone": "UTC"} for file in files]}

@@ -14,10 +14,12 @@ from typing import Any
 
 import api
 import jobs
+import release
 from api import Caller, body, field, identifier, invalid, now, refuse, route
 from standin import Reply, Request, real_path
 
-EXCLUDED = ["**/@eaDir/**", "**/._*", "**/#recycle/**", "**/#snapshot/**", "**/.stversions/**", "**/.stfolder/**"]
+EXCLUDED = ["**/@eaDir/**", "**/._*", "**/#recycle/**", "**/#snapshot/**"]
+EXCLUDED_SINCE_2 = [*EXCLUDED, "**/.stversions/**", "**/.stfolder/**"]
 IMAGES = {
     ".jpg",
     ".jpeg",
@@ -37,6 +39,10 @@ IMAGES = {
 VIDEOS = {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".3gp", ".mts"}
 FIELDS = ("id", "ownerId", "name", "createdAt", "updatedAt", "refreshedAt", "importPaths", "exclusionPatterns")
 media_folder = "/data"
+
+
+def default_exclusions() -> list[str]:
+    return list(EXCLUDED_SINCE_2 if release.at_least(2) else EXCLUDED)
 
 
 def shown(library: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +73,7 @@ def _list(given: dict[str, Any], name: str) -> list[str] | None:
         raise invalid((name, "Too big: expected array to have <=128 items"))
     if len({str(each) for each in value}) != len(value):
         raise invalid((name, "Array must have unique items"))
-    if any(not isinstance(each, str) or not (each if api.OLD else each.strip()) for each in value):
+    if any(not isinstance(each, str) or not (each.strip() if release.at_least(3) else each) for each in value):
         raise invalid((name, "Invalid input: expected non-empty string"))
     return value
 
@@ -109,8 +115,8 @@ def create(request: Request, caller: Caller) -> Any:
         raise refuse(500, "Failed to create library")
     library = {
         "id": str(uuid.uuid4()), "ownerId": owner, "name": name or "New External Library", "importPaths": paths or [],
-        "exclusionPatterns": EXCLUDED if patterns is None else patterns, "createdAt": now(), "refreshedAt": None,
-        "deletedAt": None,
+        "exclusionPatterns": default_exclusions() if patterns is None else patterns, "createdAt": now(),
+        "refreshedAt": None, "deletedAt": None,
     }  # fmt: skip
     save(library)
     return Reply(201, shown(library))
@@ -137,8 +143,7 @@ def update(request: Request, caller: Caller) -> Any:
 
 
 route("PUT", "/libraries/{id}", "library.update", admin=True)(update)
-if not api.OLD:
-    route("PATCH", "/libraries/{id}", "library.update", admin=True)(update)
+route("PATCH", "/libraries/{id}", "library.update", admin=True, since=(3,))(update)
 
 
 @route("DELETE", "/libraries/{id}", "library.delete", admin=True)
@@ -187,6 +192,9 @@ def scan(request: Request, caller: Caller) -> Any:
 def scan_all() -> None:
     for library in living():
         jobs.enqueue("library", functools.partial(crawl, library["id"]), seconds=0.4)
+
+
+jobs.starters["library"] = scan_all
 
 
 # --- the crawl

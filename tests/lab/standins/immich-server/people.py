@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import secrets
 import uuid
 from typing import Any
 
 import api
+import release
 from api import Caller, app, body, digest, field, identifier, invalid, now, refuse, route
 from standin import Reply, Request
 
+allow_setup = True  # start.py looks at IMMICH_ALLOW_SETUP
 COLORS = ["primary", "pink", "red", "yellow", "blue", "green", "purple", "orange", "gray", "amber"]
 
 
@@ -68,7 +69,7 @@ def email_of(given: dict[str, Any], required: bool = True) -> str | None:
 def sign_up(request: Request) -> Any:
     given = body(request)
     email, password, name = email_of(given), field(given, "password", str, True), field(given, "name", str, True)
-    if os.environ.get("IMMICH_ALLOW_SETUP", "true").lower() == "false":
+    if not allow_setup:
         raise refuse(400, "Admin setup is disabled")
     if any(user["isAdmin"] for user in users(True)):
         raise refuse(400, "The server already has an admin")
@@ -160,11 +161,13 @@ def _user(request: Request) -> dict[str, Any]:
 
 
 def _label(given: dict[str, Any]) -> dict[str, Any]:
-    """As the real server stores it: no slashes or control characters, empty is null."""
+    """As the real server stores it: no dots, else as the npm package sanitize-filename; empty is null."""
     if "storageLabel" not in given:
         return {}
-    label = field(given, "storageLabel", str, null=True)
-    return {"storageLabel": re.sub(r"[/\\?<>:*|\"\x00-\x1f]", "", label or "").strip(". ") or None}
+    label = (field(given, "storageLabel", str, null=True) or "").replace(".", "")
+    label = re.sub(r"[/\\?<>:*|\"\x00-\x1f\x80-\x9f]", "", label)
+    label = re.sub(r"^(con|prn|aux|nul|com[0-9]|lpt[0-9])$", "", label, flags=re.IGNORECASE)
+    return {"storageLabel": label.rstrip(" ").encode()[:255].decode(errors="ignore") or None}
 
 
 def _quota(given: dict[str, Any]) -> dict[str, Any]:
@@ -202,7 +205,7 @@ def create_user(request: Request, caller: Caller) -> Any:
             # a soft-deleted user still holds the address: the database refuses, not the service
             if user["deletedAt"]:
                 raise refuse(500, "Failed to create user")
-            raise refuse(400, "User exists" if api.OLD else "Email is not available")
+            raise refuse(400, "Email is not available" if release.at_least(3) else "User exists")
         if more.get("storageLabel") and user["storageLabel"] == more["storageLabel"]:
             raise refuse(500, "Failed to create user")
     return Reply(201, shown(make(email or "", password, name, **more)))
@@ -214,9 +217,11 @@ def get_user(request: Request, caller: Caller) -> Any:
 
 
 @route("PUT", "/admin/users/{id}", "adminUser.update", admin=True)
-@route("PATCH", "/admin/users/{id}", "adminUser.update", admin=True)
+@route("PATCH", "/admin/users/{id}", "adminUser.update", admin=True, since=(3,))
 def update_user(request: Request, caller: Caller) -> Any:
     user, given = _user(request), body(request)
+    if user["deletedAt"]:
+        raise refuse(400, "User not found")
     email = email_of(given, False)
     changes = _plain(given) | _label(given) | _quota(given) | ({"email": email} if email else {})
     if user["id"] == caller.id and "isAdmin" in changes and changes["isAdmin"] != user["isAdmin"]:
@@ -238,8 +243,10 @@ def update_user(request: Request, caller: Caller) -> Any:
 
 @route("DELETE", "/admin/users/{id}", "adminUser.delete", admin=True)
 def delete_user(request: Request, caller: Caller) -> Any:
-    given = {} if api.OLD and not request.body else body(request)
+    given = body(request) if request.body or release.at_least(3) else {}
     user = _user(request)
+    if user["deletedAt"]:
+        raise refuse(400, "User not found")
     if user["id"] == caller.id:
         raise refuse(403, "Cannot delete your own account")
     user |= {"deletedAt": now(), "status": "removing" if field(given, "force", bool) else "deleted"}
@@ -259,7 +266,7 @@ def restore_user(request: Request, caller: Caller) -> Any:
 
 def _permissions(given: dict[str, Any], required: bool) -> list[str] | None:
     found = field(given, "permissions", list, required)
-    if found is not None and (not found or any(each not in api.PERMISSIONS for each in found)):
+    if found is not None and (not found or any(each not in api.permissions() for each in found)):
         raise invalid(("permissions", "Invalid option"))
     return found
 
@@ -311,7 +318,7 @@ def get_key(request: Request, caller: Caller) -> Any:
 
 
 @route("PUT", "/api-keys/{id}", "apiKey.update")
-@route("PATCH", "/api-keys/{id}", "apiKey.update")
+@route("PATCH", "/api-keys/{id}", "apiKey.update", since=(3,))
 def update_key(request: Request, caller: Caller) -> Any:
     key, given = _key(request, caller), body(request)
     wanted, name = _permissions(given, False), field(given, "name", str)

@@ -14,7 +14,7 @@ class Unreachable(Exception):
 
 
 def ping() -> None:
-    if os.environ.get("LAB_TEST_REDIS") == "none":
+    if os.environ.get("LAB_TEST_REDIS") == "none" or settings["host"] is None:
         return
     lines = []
     if settings["password"]:

@@ -15,7 +15,7 @@ import api
 import assets
 import jobs
 import libraries
-import people  # noqa: F401 (its routes)
+import people
 import redis
 import system
 from config_document import check, defaults, merge, unknown
@@ -124,6 +124,8 @@ def main() -> None:
     wait_for_redis()
     check_folders(folder)
     read_config_file()
+    people.allow_setup = os.environ.get("IMMICH_ALLOW_SETUP", "true").lower() != "false"
+    system.log_level = os.environ.get("IMMICH_LOG_LEVEL", "")
     system.note_version()
     threading.Thread(target=jobs.run, daemon=True).start()
     log(NAME, f"media in {folder}, runs as uid {os.getuid()}")

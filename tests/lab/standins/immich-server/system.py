@@ -3,19 +3,22 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from typing import Any
 
 import api
 import people
+import release
 from api import Caller, app, body, envelope, field, now, refuse, route
 from config_document import check, defaults, merge
+from libraries import IMAGES, VIDEOS
 from standin import Reply, Request, Stop, real_path
 
 media_folder = "/data"
 # set by start.py when IMMICH_CONFIG_FILE is in use
 from_file: dict[str, Any] | None = None
+log_level = ""  # start.py looks at IMMICH_LOG_LEVEL
+maintenance = False
 
 
 def config() -> dict[str, Any]:
@@ -53,7 +56,8 @@ def page(request: Request) -> Any:
 
 @app.route("GET", "/api/server/version")
 def version(request: Request) -> Any:
-    return {"major": 2, "minor": 7, "patch": 5} if api.OLD else api.VERSION | {"prerelease": None}
+    number = dict(zip(("major", "minor", "patch"), release.current, strict=True))
+    return number | {"prerelease": None} if release.at_least(3) else number
 
 
 @app.route("GET", "/api/server/version-history")
@@ -71,8 +75,7 @@ def server_config(request: Request) -> Any:
         "isOnboarded": bool(metadata("admin-onboarding").get("isOnboarded")),
         "externalDomain": document["server"]["externalDomain"], "publicUsers": document["server"]["publicUsers"],
         "mapDarkStyleUrl": document["map"]["darkStyle"], "mapLightStyleUrl": document["map"]["lightStyle"],
-        "maintenanceMode": False,
-    }  # fmt: skip
+    } | ({"maintenanceMode": maintenance} if release.at_least(2, 3) else {})  # fmt: skip
 
 
 @app.route("GET", "/api/server/features")
@@ -92,8 +95,6 @@ def features(request: Request) -> Any:
 
 @app.route("GET", "/api/server/media-types")
 def media_types(request: Request) -> Any:
-    from libraries import IMAGES, VIDEOS
-
     return {"image": sorted(IMAGES), "video": sorted(VIDEOS), "sidecar": [".xmp"]}
 
 
@@ -102,7 +103,7 @@ def media_types(request: Request) -> Any:
 
 @route("GET", "/server/about", "server.about")
 def about(request: Request, caller: Caller) -> Any:
-    return {"version": "v" + ".".join(map(str, api.VERSION.values())), "versionUrl": "", "licensed": False,
+    return {"version": "v" + release.text(), "versionUrl": "", "licensed": False,
             "build": "stand-in", "nodejs": "none: this is a stand-in"}  # fmt: skip
 
 
@@ -154,9 +155,9 @@ def set_config(request: Request, caller: Caller) -> Any:
         raise Stop(400, reply.body, reply.headers)
     if from_file is not None:
         raise refuse(400, "Cannot update configuration while IMMICH_CONFIG_FILE is in use")
-    if os.environ.get("IMMICH_LOG_LEVEL") and kept["logging"] != config()["logging"]:
+    if log_level and kept["logging"] != config()["logging"]:
         raise refuse(400, "Logging cannot be changed while the environment variable IMMICH_LOG_LEVEL is set.")
-    if api.OLD and kept["oauth"]["enabled"] and not kept["oauth"]["clientId"]:
+    if not release.at_least(3) and kept["oauth"]["enabled"] and not kept["oauth"]["clientId"]:
         raise refuse(400, "oauth.clientId should not be empty")
     set_metadata("system-config", kept)
     return given
@@ -164,6 +165,6 @@ def set_config(request: Request, caller: Caller) -> Any:
 
 def note_version() -> None:
     """As the real server: one row for each version that ran on this database."""
-    name = ".".join(map(str, api.VERSION.values()))
+    name = release.text()
     if not api.database.get("version_history", name):
         api.database.put("version_history", name, {"id": name, "createdAt": now(), "version": name})

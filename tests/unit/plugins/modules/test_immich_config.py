@@ -4,10 +4,9 @@ from __future__ import annotations
 import pytest
 from ansible_collections.homelab.mediaserver.plugins.modules import immich_config
 from ansible_collections.homelab.mediaserver.tests.unit.fakes.http_fake import run_module
-from ansible_collections.homelab.mediaserver.tests.unit.fakes.immich_fake import ImmichFake
+from ansible_collections.homelab.mediaserver.tests.unit.fakes.immich_fake import VERSIONS, ImmichFake
 
 WANTED = {"library": {"scan": {"cronExpression": "0 3 * * *"}}, "ffmpeg": {"acceptedVideoCodecs": ["h264", "hevc"]}}
-VERSIONS = [(1, 144, 1), (2, 7, 5), (3, 1, 0)]
 
 
 @pytest.fixture
@@ -67,7 +66,7 @@ def test_secrets_are_set_and_never_shown(run, fake, option):
 
 def test_configuration_file(run, fake):
     run(fake, config=WANTED)
-    fake.config_file = True
+    fake.core.system.from_file = fake.config
     assert not run(fake, config=WANTED)["changed"], "nothing to change is fine"
     assert (
         "(library): it takes its configuration from a file"
@@ -76,8 +75,46 @@ def test_configuration_file(run, fake):
 
 
 def test_refused_value(run, fake):
-    fake.broken["PUT /system-config"] = (400, fake.error(400, ["cronExpression must be a valid cron expression"]))
-    assert "cronExpression must be a valid cron expression" in run(fake, config=WANTED)["msg"]
+    message = run(fake, config={"library": {"scan": {"cronExpression": "whenever"}}})["msg"]
+    assert message.startswith("Unable to set the system configuration: ")
+    assert "library.scan.cronExpression" in message
+    assert "Invalid cron expression" in message
+
+
+def test_log_level_from_the_environment(run, fake):
+    """With IMMICH_LOG_LEVEL set, Immich refuses another `logging`, and takes everything else."""
+    fake.core.system.log_level = "warn"
+    assert run(fake, config=WANTED)["changed"]
+    assert not run(fake, config={**WANTED, "logging": {"enabled": True}})["changed"]
+    message = run(fake, config={"logging": {"level": "debug"}})["msg"]
+    assert "environment variable IMMICH_LOG_LEVEL is set" in message
+
+
+def test_value_from_secret_config_is_in_no_diff(run, fake):
+    """Whatever its key is called, also the value that is there before."""
+    run(fake, config={"server": {"loginPageMessage": "old words"}})
+    result = run(fake, secret_config={"server": {"loginPageMessage": "new words"}})
+    assert result["diff"]["before"] == result["diff"]["after"] == {"server": {"loginPageMessage": "(hidden)"}}
+    assert result["changed"]
+    assert "old words" not in str(result)
+    assert "new words" not in str(result)
+
+
+def test_a_section_of_another_version(run):
+    new = {"integrityChecks": {"missingFiles": {"enabled": False}}}
+    assert "unknown key integrityChecks" in run(ImmichFake((2, 7, 5)), config=new)["msg"]
+    fake = ImmichFake((3, 1, 0))
+    assert run(fake, config=new)["changed"]
+    assert not run(fake, config=new)["changed"]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_killed_at_the_write_converges(run, fake, lost):
+    fake.kill_after, fake.lose_answer = int(lost), lost
+    assert run(fake, config=WANTED).failed
+    fake.kill_after, fake.lose_answer = None, False
+    assert run(fake, config=WANTED)["changed"] is not lost
+    assert not run(fake, config=WANTED)["changed"]
 
 
 def test_missing_right(run, fake):
@@ -99,6 +136,8 @@ def test_fresh_machine_in_check_mode(run):
         (TimeoutError(), "no answer"),
         ((200, []), "expected an object"),
         ((500, {"message": "Failed to get"}), "Failed to get"),
+        ((502, b"<html>Bad Gateway</html>"), "Bad Gateway</html> (HTTP 502)"),
+        ((200, b"<html>log in</html>"), "the answer is not JSON"),
     ],
 )
 def test_bad_answers(run, fake, answer, text):

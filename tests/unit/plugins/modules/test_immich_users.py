@@ -6,10 +6,9 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils import _immich
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 from ansible_collections.homelab.mediaserver.plugins.modules import immich_users
 from ansible_collections.homelab.mediaserver.tests.unit.fakes.http_fake import run_module
-from ansible_collections.homelab.mediaserver.tests.unit.fakes.immich_fake import ImmichFake
+from ansible_collections.homelab.mediaserver.tests.unit.fakes.immich_fake import VERSIONS, ImmichFake
 
 ANN = {"email": "Ann@example.org", "name": "Ann", "password": "her pass", "quota": "50G", "storage_label": "a/n.n"}
-VERSIONS = [(1, 144, 1), (2, 7, 5), (3, 1, 0)]
 
 
 @pytest.fixture
@@ -38,8 +37,8 @@ def test_check_create_again_update_absent_restore(run, fake):
     created = run(fake, ANN)
     assert created["diff"] == checked["diff"]
     assert "her pass" not in str(created)
-    ann = fake.users[1]
-    assert (ann["email"], ann["storageLabel"], ann["quotaSizeInBytes"]) == ("ann@example.org", "ann", 50 * 2**30)
+    ann = fake.user("ann@example.org")
+    assert (ann["storageLabel"], ann["quotaSizeInBytes"], ann["isAdmin"]) == ("ann", 50 * 2**30, False)
     for check in (True, False):
         again = run(fake, {**ANN, "password": "another"}, check=check)
         assert not again["changed"]
@@ -48,43 +47,65 @@ def test_check_create_again_update_absent_restore(run, fake):
     more = {**ANN, "quota": "unlimited", "admin": True}
     result = run(fake, more)
     assert result["diff"]["before"]["ann@example.org"]["quotaSizeInBytes"] == 50 * 2**30
+    ann = fake.user("ann@example.org")
     assert (ann["quotaSizeInBytes"], ann["isAdmin"]) == (None, True)
     assert not run(fake, more)["changed"]
 
     gone = {"email": "ann@example.org", "state": "absent"}
     assert run(fake, gone, check=True)["steps"] == ["delete user ann@example.org"]
     assert "ann@example.org" not in run(fake, gone)["users"]
-    assert ann["status"] == "deleted"
+    assert fake.user("ann@example.org")["status"] == "deleted"
     assert not run(fake, gone)["changed"]
+    assert not run(fake, gone, force_delete=True)["changed"]
 
+    assert run(fake, ANN, check=True)["steps"] == ["restore user ann@example.org", "update user ann@example.org"]
     back = run(fake, ANN)
     assert back["steps"] == ["restore user ann@example.org", "update user ann@example.org"]
-    assert ann["deletedAt"] is None
+    assert fake.user("ann@example.org")["deletedAt"] is None
+    assert fake.password_is("ann@example.org", "her pass"), "its password stays what it was"
     assert not run(fake, ANN)["changed"]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("writes", range(5))
+def test_killed_after_any_write_converges(run, fake, writes, lost):
+    run(fake, ANN)
+    run(fake, {"email": "ann@example.org", "state": "absent"})
+    bob = {"email": "bob@example.org", "password": "his pass", "storage_label": "bob"}
+    wanted = ({**ANN, "quota": "1G"}, bob, {"email": "old@example.org", "state": "absent"})
+    fake.add_user("old@example.org", "pw")
+    fake.kill_after, fake.lose_answer = writes, lost
+    run(fake, *wanted)
+    fake.kill_after, fake.lose_answer = None, False
+    assert not run(fake, *wanted).failed
+    assert not run(fake, *wanted)["changed"]
+    assert fake.user("ann@example.org")["quotaSizeInBytes"] == 2**30
+    assert fake.user("old@example.org")["status"] == "deleted"
 
 
 def test_delete_at_once(run, fake):
     run(fake, ANN)
     run(fake, {"email": "ann@example.org", "state": "absent"}, force_delete=True)
-    assert fake.users[1]["status"] == "removing"
+    assert fake.user("ann@example.org")["status"] == "removing"
+    assert "Immich is still removing it" in run(fake, ANN, check=True)["msg"]
 
 
 def test_password_on_demand(run, fake):
     run(fake, ANN)
     result = run(fake, {**ANN, "password": "another"}, update_password="always")
     assert result["steps"] == ["set password of user ann@example.org"]
-    assert fake.users[1]["password"] == "another"
+    assert fake.password_is("ann@example.org", "another")
     assert "another" not in str(result["diff"])
 
 
 def test_first_login_must_change_the_password(run, fake):
     run(fake, {**ANN, "change_password": False})
-    assert fake.users[1]["shouldChangePassword"] is False
+    assert fake.user("ann@example.org")["shouldChangePassword"] is False
 
 
 def test_own_rights_cannot_change(run, fake):
     result = run(fake, {"email": "admin@example.org", "admin": False})
-    assert "update user admin@example.org: Admin status can not be changed on yourself" in result["msg"]
+    assert "update user admin@example.org: Admin status can only be changed by another admin" in result["msg"]
 
 
 def test_label_of_somebody_else(run, fake):
@@ -106,7 +127,10 @@ def test_refused_and_vanished(run, fake):
     assert "name too short" in message
     fake.broken.clear()
     run(fake, ANN)
-    fake.broken[f"PUT /admin/users/{fake.users[1]['id']}"] = (400, fake.error(400, "User not found"))
+    number = fake.user("ann@example.org")["id"]
+    fake.broken[f"DELETE /admin/users/{number}"] = (400, fake.error(400, "User not found"))
+    assert run(fake, {"email": "ann@example.org", "state": "absent"})["changed"], "gone is what was wanted"
+    fake.broken[f"PUT /admin/users/{number}"] = (400, fake.error(400, "User not found"))
     assert "update user ann@example.org: User not found" in run(fake, {**ANN, "name": "Anna"})["msg"]
 
 
@@ -132,6 +156,52 @@ def test_wrong_size():
         _immich_users.size("a lot")
 
 
-@pytest.mark.parametrize(("text", "stored"), [("a/b c", "ab c"), ("", None), ("..", None), ("ann", "ann")])
-def test_labels(text, stored):
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [
+        ("a/b c", "ab c"),
+        ("", None),
+        ("..", None),
+        ("ann", "ann"),
+        ("ann ", "ann"),
+        (" ann", " ann"),
+        ("CON", None),
+        ("com1.x", "com1x"),
+        ("a\x85b", "ab"),
+        ("é" * 200, "é" * 127),
+    ],
+)
+def test_labels(run, text, stored):
     assert _immich_users.label(text) == stored
+    fake = ImmichFake()
+    user = {**ANN, "storage_label": text}
+    run(fake, user)
+    assert fake.user("ann@example.org")["storageLabel"] == stored
+    assert not run(fake, user)["changed"]
+
+
+def test_own_user_cannot_be_deleted(run, fake):
+    result = run(fake, {"email": "admin@example.org", "state": "absent"})
+    assert "delete user admin@example.org: Cannot delete your own account (HTTP 403)" in result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (TimeoutError(), "no answer within 60 s"),
+        ((500, {"message": "Failed to search users"}), "list users: Failed to search users (HTTP 500)"),
+        ((200, b"<html>log in</html>"), "the answer is not JSON"),
+        ((200, {}), "expected a list of objects"),
+        ((200, [{"id": "x"}]), "lacks one of id, email"),
+    ],
+)
+def test_bad_answers(run, fake, answer, text):
+    fake.broken["GET /admin/users"] = answer
+    assert text in run(fake, ANN)["msg"]
+
+
+def test_refused_login(run, fake):
+    assert "Unable to list users: Invalid API key (HTTP 401)" in run(fake, ANN, api_key="wrong")["msg"]
+    guest = fake.add_user("guest@example.org", "pw")
+    fake.add_key("his", ["all"], "his-key", owner=guest["id"])
+    assert "Unable to list users: Forbidden (HTTP 403)" in run(fake, ANN, api_key="his-key")["msg"]
