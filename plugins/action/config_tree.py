@@ -129,7 +129,8 @@ class ActionModule(ActionBase):
         except tree_render.Problem as problem:
             raise AnsibleActionFail(f"Unable to make {item.get('path')}: {problem}") from None
         names = ("path", "service", "owner", "group", "below")
-        return {"mode": mode, **{name: str(item[name]) for name in names if item.get(name) is not None}}
+        given = {name: str(item[name]) for name in names if item.get(name) is not None}
+        return {"mode": mode, **given, **({"keep": item["keep"]} if "keep" in item else {})}
 
     def _call(self, request: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         answer = self._execute_module(module_name=MODULE, module_args=dict(request), task_vars=task_vars)

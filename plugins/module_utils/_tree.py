@@ -55,6 +55,7 @@ class Wanted:
     secret: bool = False
     digest: str = ""
     below: str = ""
+    keep: bool = False
 
     @property
     def kind(self) -> str:
@@ -186,7 +187,7 @@ def plan(
         state = tree.states.get(entry.path)
         if state is None or state.kind != entry.kind or state.digest != entry.digest:
             actions.append(Action("content" if entry.digest else "directory", entry.path, entry))
-        elif attributes_differ(state, entry, uid, gid):
+        elif not entry.keep and attributes_differ(state, entry, uid, gid):
             actions.append(Action("attributes", entry.path, entry))
         elif temporary(entry.path) in tree.leftovers:
             actions.append(Action("leftover", temporary(entry.path)))

@@ -33,7 +33,9 @@ def wanted(params: dict[str, Any]) -> list[_tree.Wanted]:
     def common(item: dict[str, Any]) -> dict[str, Any]:
         return {key: item[key] for key in ("path", "mode", "owner", "group", "service")}
 
-    folders = [_tree.Wanted(**common(item), below=item["below"] or "") for item in params["directories"]]
+    folders = [
+        _tree.Wanted(**common(item), below=item["below"] or "", keep=item["keep"]) for item in params["directories"]
+    ]
     files = [_tree.Wanted(**common(item), secret=item["secret"], digest=item["digest"]) for item in params["files"]]
     return folders + files
 

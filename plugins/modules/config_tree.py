@@ -107,6 +107,10 @@ options:
           - Mount point that must be mounted, or nothing is written at all.
           - Such directories hold data and are never removed.
         type: str
+      keep:
+        description: Whether a directory that exists already stays as it is. Mode and owner are for a new one only.
+        type: bool
+        default: false
   projects:
     description:
       - Compose projects, service name to directory.
@@ -218,7 +222,12 @@ SPEC: dict[str, Any] = {
         "type": "list",
         "elements": "dict",
         "default": [],
-        "options": {**ATTRIBUTES, "mode": {"type": "str", "default": "0755"}, "below": {"type": "str"}},
+        "options": {
+            **ATTRIBUTES,
+            "mode": {"type": "str", "default": "0755"},
+            "below": {"type": "str"},
+            "keep": {"type": "bool", "default": False},
+        },
     },
     "projects": {"type": "dict", "default": {}},
     "late": {"type": "dict", "default": {}},

@@ -17,10 +17,8 @@ def jobs(site: Site, host: Host) -> list[Tree]:
     """What is backed up on this host."""
     found: list[Tree] = []
     for service in site.on(host.name):
-        backup = service.spec["backup"]
-        if backup is None:
-            continue
-        for volume, schedule in backup["volumes"].items():
+        backup = service.spec["backup"] or {"paths": {}, "databases": {}}
+        for volume, schedule in service.kept.items():
             lies = service.volumes.get(volume)
             if lies is not None:
                 what: Tree = {"paths": [{"path": lies.path, "mount": lies.mount}]}
@@ -161,7 +159,7 @@ def check(site: Site) -> None:
     for host in site.managed():
         if has_tool(site, host):
             for service in site.on(host.name):
-                for volume in (service.spec["backup"] or {}).get("volumes") or {}:
+                for volume in service.kept:
                     if volume in service.volumes:
                         protected.setdefault(service.volumes[volume].storage, set()).add(service.name)
     if not protected:

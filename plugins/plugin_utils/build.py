@@ -33,7 +33,7 @@ from . import (
     storage,
 )
 from . import site as site_loader
-from .model import Host, Site, Tree
+from .model import Host, Service, Site, Tree
 from .problems import Problems, suggest
 
 ACCEPTABLE = {
@@ -231,9 +231,18 @@ def application(site: Site, host: Host, service: Any) -> Tree:
         "secrets": secret_names(service),
         "marker": ports.marker(service) or None,
         "volumes": volumes,
+        "folders": named_folders(service),
         "gpu": uses_gpu(site, host) and any(body["gpu"] for body in service.containers.values()),
         "routes": [],
     }
+
+
+def named_folders(service: Service) -> Tree:
+    """The inventory's folders by the setting that names them, as the service's container sees them."""
+    found: Tree = {key: [] for key in service.spec["folders"]}
+    for one in service.folders:
+        found[one.key].append({"name": one.name, "path": one.path, "read_only": one.read_only, **one.values})
+    return found
 
 
 def finish_applications(site: Site, plan: Tree, found_routes: list[Tree]) -> None:

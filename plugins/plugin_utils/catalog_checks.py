@@ -18,6 +18,7 @@ def check(entry: Entry, problems: Problems) -> None:
         check_container(entry, name, container, problems)
     check_used(entry, problems)
     check_backup(entry, problems)
+    check_folders(entry, problems)
 
 
 def check_kind(entry: Entry, problems: Problems) -> None:
@@ -199,3 +200,23 @@ def check_backup(entry: Entry, problems: Problems) -> None:
                 f"no container is named {container!r}",
                 suggest(str(container), spec["containers"]),
             )
+
+
+def check_folders(entry: Entry, problems: Problems) -> None:
+    """Folders of the inventory need a container, and a place in it where no volume is."""
+    containers = entry.spec["containers"]
+    for key, folders in entry.spec["folders"].items():
+        where, container = entry.where.at("folders", key), containers.get(folders["container"])
+        if container is None:
+            remedy = suggest(str(folders["container"]), containers, "Name a container")
+            problems.add("folders-container", where.at("container"), "no such container", remedy)
+            continue
+        at = str(folders["at"]).rstrip("/")
+        for volume, use in container["volumes"].items():
+            if f"{use['at']}/".startswith(f"{at}/") or f"{at}/".startswith(f"{use['at'].rstrip('/')}/"):
+                problems.add(
+                    "folders-in-volume",
+                    where.at("at"),
+                    f"{at} and the volume {volume} at {use['at']} lie in each other",
+                    "Choose a folder of their own, for instance /mnt/folders",
+                )

@@ -80,6 +80,22 @@ VOLUME = Table(
     short="class",
 )
 
+FOLDERS = Table(
+    {
+        "container": Text("Container that sees them"),
+        "at": Text("Folder in the container below which each has its own", pattern="^/", wanted="an absolute path"),
+        "backup": Text("How often each is backed up, unless it says otherwise", choices=(*SCHEDULES, "never")),
+        "keys": Named(
+            Text(choices=("text", "texts", "flag", "user"), wanted="a kind"),
+            "What each may say for the service's role; user: the e-mail address of one of its users",
+            pattern=NAME,
+        ),
+        "choices": Named(Items(Text(), least=1), "The same, with the words that are allowed", pattern=NAME),
+    },
+    "Folders that the inventory names in a list of the settings: {name, storage: <class>/<folder>, read_only, backup}",
+    required=("container", "at"),
+)
+
 SECRET = Table(
     {
         "length": Number("Length of the generated value", default=32, least=8, most=512),
@@ -159,6 +175,7 @@ SERVICE = Table(
         "provides": Text("What others rely on", choices=("proxy", "monitoring", "backup", "vpn", "ingest")),
         "containers": Named(CONTAINER, "Containers of one compose project", pattern=NAME, wanted=NAME_TEXT),
         "volumes": Named(VOLUME, "Where volumes lie", pattern=NAME, wanted=NAME_TEXT),
+        "folders": Named(FOLDERS, "Settings that name folders", pattern=NAME, wanted=NAME_TEXT),
         "secrets": Named(SECRET, "Secrets by name", pattern=NAME, wanted=NAME_TEXT, nullable=True),
         "settings": Named(Anything(), "Defaults of free-form settings"),
         "route": ROUTE,

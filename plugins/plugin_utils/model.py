@@ -76,6 +76,19 @@ class Volume:
     mount: str
 
 
+@dataclass(frozen=True)
+class Folder:
+    """A folder that the inventory names in a service's settings (list ``key``), as a container sees it."""
+
+    key: str
+    name: str
+    volume: str
+    path: str
+    read_only: bool
+    schedule: str | None
+    values: Tree
+
+
 @dataclass
 class Service:
     """A placed service."""
@@ -89,6 +102,7 @@ class Service:
     route: Tree | None = None
     ports: dict[str, Port] = field(default_factory=dict)
     volumes: dict[str, Volume] = field(default_factory=dict)
+    folders: list[Folder] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -97,6 +111,12 @@ class Service:
     @property
     def spec(self) -> Tree:
         return self.entry.spec
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """Volumes in backups and how often, the inventory's folders included."""
+        declared = (self.spec["backup"] or {}).get("volumes") or {}
+        return {**declared, **{folder.volume: folder.schedule for folder in self.folders if folder.schedule}}
 
     @property
     def system(self) -> Tree | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from . import folders
 from .model import Host, Service, Site, Tree, Volume
 from .problems import suggest
 
@@ -47,6 +48,7 @@ def resolve(site: Site) -> None:
                     f"{service.name} has no such volume",
                     suggest(name, service.spec["volumes"]),
                 )
+    folders.resolve(site)
     check_databases(site)
     check_folders(site)
 
@@ -230,6 +232,7 @@ def directories(site: Site, host: Host, further: list[Tree]) -> list[Tree]:
             "below": volume.mount,
             "service": service.name,
             "owned": own,
+            "keep": not own and bool(use.get("found")),
         }
     for entry in further:
         found.setdefault(entry["path"], {**entry, "owned": True})
@@ -246,7 +249,12 @@ def directories(site: Site, host: Host, further: list[Tree]) -> list[Tree]:
                     "below": entry["below"],
                     "service": entry["service"],
                     "owned": False,
+                    "keep": entry.get("keep", False),
                 },
             )
             parent = parent.rpartition("/")[0]
-    return [{key: value for key, value in found[path].items() if key != "owned"} for path in sorted(found)]
+    # `keep` (whose folder it was before us stays) is said only where it is so
+    return [
+        {key: value for key, value in found[path].items() if key != "owned" and (key != "keep" or value)}
+        for path in sorted(found)
+    ]

@@ -87,11 +87,15 @@ class Home:
         self.immich = StandIn(
             "immich-server/start.py",
             folder / "immich",
-            ["/data", "/external"],
+            ["/data", "/external", "/mnt/photographs/family"],
             LAB_TEST_DATABASE=str(folder / "immich.db"),
             LAB_TEST_REDIS="none",
         )
         (folder / "immich/external/beach.jpg").write_bytes(b"a picture")
+        for name in ("a.jpg", "b.jpg", "Trash/c.jpg"):
+            path = folder / "immich/mnt/photographs/family" / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"a picture")
         self.applications = [self.npm, self.jellyfin, self.immich]
 
     def entry(self, name: str, port: int, **more: Any) -> dict[str, Any]:
@@ -151,6 +155,17 @@ class Home:
                         "schedule": "0 3 * * *",
                         "users": [{"email": "ann@example.org", "name": "Ann", "password": "planted-secret-ann"}],
                         "libraries": [{"name": "Photo archive", "paths": ["/external"]}],
+                    },
+                    folders={
+                        "photographs": [
+                            {
+                                "name": "Family",
+                                "path": "/mnt/photographs/family",
+                                "read_only": True,
+                                "owner": "Ann@example.org",
+                                "exclude": ["**/Trash/**"],
+                            }
+                        ]
                     },
                 ),
             ],
@@ -213,9 +228,13 @@ def test_roles_from_nothing_to_no_change(home: Home) -> None:
     immich = partial(home.immich.get, key=key.read_text())
     assert immich("/api/system-config")["library"]["scan"]["cronExpression"] == "0 3 * * *"
     assert {user["email"] for user in immich("/api/admin/users")} == {"admin@example.org", "ann@example.org"}
-    library = immich("/api/libraries")[0]
+    library, family = immich("/api/libraries")
     assert library["importPaths"] == ["/external"]
     assert immich(f"/api/libraries/{library['id']}/statistics")["photos"] == 1, "waited until it was imported"
+    assert (family["name"], family["importPaths"]) == ("Family", ["/mnt/photographs/family"])
+    owner = next(user for user in immich("/api/admin/users") if user["email"] == "ann@example.org")
+    assert family["ownerId"] == owner["id"]
+    assert immich(f"/api/libraries/{family['id']}/statistics")["photos"] == 2, "less what is excluded"
     state = json.loads((home.folder / "npm/data/stand-in.json").read_text())
     assert {name for host in state["proxy_hosts"] for name in host["domain_names"]} == {
         "media.example.org",

@@ -20,7 +20,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from faults import keep_reference
-from runs import INVENTORY, LAB, ROOT, guest, play, secret_values, stream
+from runs import INVENTORY, LAB, ROOT, guest, guest_python, play, secret_values, stream
 
 OWN_SERVICE = {
     "summary": "A service of the user's own, beside the inventory",
@@ -184,6 +184,38 @@ def own_service() -> str:
     return "container, route, rule, target, tag; removed again without a trace"
 
 
+PICTURE = "/mnt/photos/albums/lab.jpg"
+SEEN = f"""
+import json, pathlib, time, urllib.request
+key = pathlib.Path("/var/lib/mediaserver/immich/api-key").read_text().strip()
+def ask(path, data=None):
+    request = urllib.request.Request("http://127.0.0.1:2283/api" + path, data=data, headers={{"x-api-key": key}})
+    return urllib.request.urlopen(request, timeout=10).read()
+picture = pathlib.Path("{PICTURE}")
+picture.write_bytes(b"a picture")
+try:
+    library = next(one for one in json.loads(ask("/libraries")) if one["name"] == "Albums")
+    ask("/libraries/" + library["id"] + "/scan", b"")
+    for _ in range(60):
+        found = json.loads(ask("/libraries/" + library["id"] + "/statistics"))
+        if found["photos"]:
+            break
+        time.sleep(0.5)
+    print(library["importPaths"], library["exclusionPatterns"], found["photos"])
+finally:
+    picture.unlink()
+"""
+
+
+def photographs_of_the_inventory() -> str:
+    """A folder that the inventory calls photographs is a library; what lies in it is found, and safe."""
+    seen = guest_python("vm-intranet", SEEN).strip()
+    expect(seen == "['/mnt/photographs/albums'] ['**/Trash/**'] 1", f"Immich has of the folder Albums: {seen}")
+    write = guest("vm-intranet", "docker exec -u 0 immich-server-1 touch /mnt/photographs/albums/mine")
+    expect(write.returncode != 0 and "Read-only" in write.stderr, f"the server may write there: {write.stderr}")
+    return "seen, imported (by the stand-in), read-only"
+
+
 CHECKS: list[Callable[[], str]] = [
     machines_up,
     dry_run_on_an_empty_node,
@@ -194,6 +226,7 @@ CHECKS: list[Callable[[], str]] = [
     a_missing_rule_makes_verify_fail,
     unknown_tag_is_refused,
     own_service,
+    photographs_of_the_inventory,
 ]
 
 

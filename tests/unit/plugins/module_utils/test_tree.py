@@ -42,6 +42,8 @@ BASE = {"/o": FOLDER, "/o/a": FOLDER}
         ([folder()], {"/o": FOLDER}, [("directory", "/o/a")]),
         ([folder(), file()], {"/o": FOLDER}, [("directory", "/o/a"), ("content", "/o/a/x")]),
         ([folder(owner="1000")], BASE, [("attributes", "/o/a")]),
+        ([folder(owner="1000", mode="0700", keep=True)], BASE, []),
+        ([folder("/o/b", keep=True)], BASE, [("directory", "/o/b")]),
         (
             [file("/o/a/.env", "e"), file("/o/a/z", "z")],
             BASE,

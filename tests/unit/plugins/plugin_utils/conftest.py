@@ -81,6 +81,15 @@ CATALOG: dict[str, Any] = {
             "learning": {"image": "ghcr.io/example/learning:v3", "memory": "3G", "optional": True},
         },
         "volumes": {"database": {"class": "database"}},
+        "folders": {
+            "albums": {
+                "container": "server",
+                "at": "/mnt/albums",
+                "backup": "weekly",
+                "keys": {"owner": "user", "exclude": "texts"},
+                "choices": {"scan": ["never", "always"]},
+            }
+        },
         "secrets": {"db_password": {"length": 32}},
         "route": {"name": "photos", "port": "web", "allow": ["lan"]},
         "reach": ["lan", "edge"],

@@ -75,6 +75,18 @@ def films(*path: str, to: Any) -> Callable[[Any], None]:
     return service("films", "containers", "films", *path, to=to)
 
 
+ALBUM = {"name": "Family", "storage": "media/albums"}
+
+
+def albums(*entries: Any) -> Callable[[Any], None]:
+    """The inventory's folders of the service photos."""
+    return put("site_services", "photos", "settings", to={"albums": list(entries)})
+
+
+UPLOAD = both(
+    service("photos", "volumes", "upload", to={"class": "media", "folder": "photos"}),
+    service("photos", "containers", "server", "volumes", to={"upload": "/data"}),
+)
 EXTRA = {
     "summary": "More",
     "containers": {"extra": {"image": "docker.io/example/extra:1", "ports": {"web": 8096}}},
@@ -150,7 +162,24 @@ CASES = [
     Case("marker-without-role", drop("films", "configure", where="catalog"), FILMS, "setup_marker", "no role is named", True),
     Case("files-missing", lambda s: s.files.clear(), FILMS, "containers.films.files.etc", "templates/ has no such folder", True),
     Case("unknown-reference", films("environment", to={"A": "${tiemzone}"}), FILMS, "containers.films.environment.A", "Did you mean timezone", True),
+    Case("folders-container", service("photos", "folders", "albums", "container", to="servr"), PHOTOS, "folders.albums.container", "Did you mean server", True),
+    Case("folders-in-volume", service("films", "folders", to={"more": {"container": "films", "at": "/media/more"}}), FILMS, "folders.more.at", "the volume media at /media lie in each other", True),
+    Case("bad-choice", service("photos", "folders", "albums", "keys", "owner", to="person"), PHOTOS, "folders.albums.keys.owner", "text, texts, flag, user|user", name="kind-of-folders-key"),
     # between files
+    Case("wrong-type", put("site_services", "photos", "settings", to={"albums": "media/albums"}), SITE, "site_services.photos.settings.albums", "expected a list of folders, found text", True, name="folders-no-list"),
+    Case("wrong-type", albums("media/albums"), SITE, "site_services.photos.settings.albums.0", "expected a mapping", True, name="folder-no-mapping"),
+    Case("missing-key", albums({"name": "Family"}), SITE, "site_services.photos.settings.albums.0.storage", "Add it: Storage class and folder", True, name="folder-without-storage"),
+    Case("unknown-key", albums({**ALBUM, "onwer": "x@example.org"}), SITE, "site_services.photos.settings.albums.0.onwer", "Did you mean owner", True, name="folder-unknown-key"),
+    Case("bad-choice", albums({**ALBUM, "scan": "allways"}), SITE, "site_services.photos.settings.albums.0.scan", "Did you mean always", True, name="folder-choice"),
+    Case("bad-choice", albums({**ALBUM, "backup": "yearly"}), SITE, "site_services.photos.settings.albums.0.backup", "'yearly' is not one of hourly, daily", True, name="folder-backup"),
+    Case("bad-form", albums({**ALBUM, "storage": "media"}), SITE, "site_services.photos.settings.albums.0.storage", "a class and a folder as photos/albums", True, name="folder-is-a-class"),
+    Case("bad-form", albums({**ALBUM, "storage": "media/../x"}), SITE, "site_services.photos.settings.albums.0.storage", "Write <class>/<folder>", True, name="folder-outside"),
+    Case("unknown-class", albums({**ALBUM, "storage": "meda/albums"}), SITE, "site_services.photos.settings.albums.0.storage", "Did you mean media", True, name="folder-unknown-class"),
+    Case("folder-name", albums({**ALBUM, "name": "???"}), SITE, "site_services.photos.settings.albums.0.name", "no letter or digit", True),
+    Case("folder-twice", albums(ALBUM, {**ALBUM, "name": "family"}), SITE, "site_services.photos.settings.albums.1.name", "'family' and 'Family' would be the same", True),
+    Case("unknown-user", albums({**ALBUM, "owner": "admn@example.org"}), SITE, "site_services.photos.settings.albums.0.owner", "Did you mean admin@example.org", True),
+    Case("folder-is-own", both(UPLOAD, albums({**ALBUM, "storage": "media/photos/upload"})), SITE, "site_services.photos.settings.albums.0.storage", "/mnt/media/photos, where photos keeps its own upload", True),
+    Case("folder-is-own", both(service("photos", "settings", to={"albums": [{**ALBUM, "storage": "media/photos"}]}), UPLOAD), PHOTOS, "settings.albums.0.storage", "Choose a folder outside", True, name="folder-is-own-in-catalog"),
     Case("name-is-a-tag", lambda s: s.catalog.update(firewall=EXTRA), "catalog/firewall/service.yml", "", "also the tag of a concern", True),
     Case("service-twice", lambda s: s.own.update(films=EXTRA), FILMS, "", "my-films", True),
     Case("unknown-service", put("site_services", "flims", to={"hosts": ["back"]}), SITE, "site_services.flims", "Did you mean films", True),
