@@ -214,6 +214,9 @@ def drill_service(runner: Runner, places_found: list[Restic], host: str, jobs: l
 def main(runner: Runner, options: argparse.Namespace) -> int:
     failures = 0
     services = wanted_jobs(runner.config, options)
+    if not any("success" in runner.state[job["name"]] for jobs in services.values() for job in jobs):
+        print("nothing was saved yet")
+        return 0
     repositories = places(runner, options)
     for service, jobs in services.items():
         entry, started = runner.state["drills"][service], time.time()

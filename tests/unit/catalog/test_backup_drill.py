@@ -179,3 +179,14 @@ def test_a_job_without_snapshots(
             drilling.drill_service(runner, [restic], "host", jobs)
     else:
         assert drilling.drill_service(runner, [restic], "host", jobs) is proved
+
+
+def test_before_the_first_backup_there_is_nothing_to_prove(
+    drilling: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not even a repository."""
+    runner = argparse.Namespace(
+        config={"jobs": [{"name": "app-data", "service": "app"}]}, state={"app-data": {"declared": 1.0}}
+    )
+    assert drilling.main(runner, drilling.parser().parse_args([])) == 0
+    assert capsys.readouterr().out == "nothing was saved yet\n"
