@@ -145,6 +145,10 @@ def each(pattern: str, problem: str) -> Callable[[str], str | None]:
     return check
 
 
+def one(pattern: str, problem: str) -> Callable[[str], str | None]:
+    return lambda value: None if re.fullmatch(pattern, value) else f"invalid format - {problem.format(value)}\n"
+
+
 def whole(value: str) -> str | None:
     if not re.fullmatch(r"-?\d+", value):
         return f"type check ('integer') failed - got '{value}'"
@@ -173,11 +177,13 @@ CHECKS: dict[str, Callable[[str], str | None]] = {
     "int": whole,
     "email": email,
     "password": password,
+    "group": one(NAMES, "group name '{}' contains invalid characters"),
+    "role": one(NAMES, "role name '{}' contains invalid characters"),
     "user": each(USER.pattern, USER_PROBLEM),
     "tokens": each(USER.pattern + "!" + TOKEN_NAME.pattern, "value '{}' does not look like a valid token ID"),
     "groups": each(NAMES, "group name '{}' contains invalid characters"),
     "roles": each(NAMES, "role name '{}' contains invalid characters"),
-    "pool": each(rf"{NAMES}(/{NAMES}){{0,2}}", "pool name '{}' contains invalid characters"),
+    "pool": one(rf"{NAMES}(/{NAMES}){{0,2}}", "pool name '{}' contains invalid characters"),
     "vmids": each(r"[1-9]\d{2,}", "value does not look like a valid VM ID"),
     "storages": each(r"[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]", "storage ID '{}' contains illegal characters"),
 }
@@ -406,7 +412,7 @@ def checked_privileges(call: Call) -> list[str]:
 
 @route("POST", "/access/roles")
 def create_role(call: Call) -> Any:
-    roleid = str(accept(call, "roleid", roleid="roles", privs="text")["roleid"])
+    roleid = str(accept(call, "roleid", roleid="role", privs="text")["roleid"])
     wanted, roles = checked_privileges(call), state(call.world)["roles"]
     call.need("Sys.Modify", "/access")
     if roleid.lower().startswith("pve"):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from . import access, cluster, firewall, firewall_lists, ha, jobs, lxc, mapping, pools, qemu, storage, storage_config
+from . import access, cluster, firewall, firewall_lists, groups, ha, jobs, lxc, mapping, pools, qemu, storage, storage_config
 from .errors import ApiError
 from .routing import Call, find
 from .world import World
@@ -27,10 +27,7 @@ HANDLERS = (
     access,
     cluster,
     firewall,
-    firewall_lists,
-    ha,
-    jobs,
-    lxc,
+HANDLERS = (firewall_lists, groups, ha, jobs, lxc)  # imported for their routes
     mapping,
     pools,
     qemu,
