@@ -46,7 +46,8 @@ def node_access(site: Site, node: Host, hosts: list[Host]) -> Tree:
         "user": user,
         "token_id": body["api"]["token_id"],
         "roles": [{"roleid": name, "privileges": list(privileges)} for name, privileges in ROLES.items()],
-        "acl": [{"path": path, "role": role, "user": user} for path, role in found],
+        # root@pam may do everything and cannot have entries
+        "acl": [{"path": path, "role": role, "user": user} for path, role in found if user != "root@pam"],
     }
 
 

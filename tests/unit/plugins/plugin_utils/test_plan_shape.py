@@ -211,6 +211,16 @@ def test_node_needs(sample: Any) -> None:
     assert node["api"]["api_token_id"] == "mediaserver"
 
 
+def test_token_may_use_what_the_node_gives_and_no_more(sample: Any) -> None:
+    access = planned(sample)["nodes"]["pve"]["access"]
+    assert (access["user"], access["token_id"]) == ("automation@pve", "mediaserver")
+    held = {(entry["path"], entry["role"]) for entry in access["acl"]}
+    assert {("/vms/101", "MediaserverGuest"), ("/storage/local", "MediaserverStore")} <= held
+    assert {role for _path, role in held} == {role["roleid"] for role in access["roles"]}
+    sample.hosts["pve"]["node"]["api"]["user"] = "root@pam"
+    assert planned(sample)["nodes"]["pve"]["access"]["acl"] == []
+
+
 def test_proxmox_firewall_repeats_the_guests_rules(sample: Any) -> None:
     rules = planned(sample)["nodes"]["pve"]["firewall"]["guests"]["101"]["rules"]
     assert {"8096", "2283", "9090", "22"} == {rule["dport"] for rule in rules}
