@@ -22,6 +22,7 @@ from ansible_collections.homelab.mediaserver.plugins.modules import (
     proxmox_pci_mapping,
     proxmox_preflight,
     proxmox_replication,
+    proxmox_vm,
     proxmox_vm_info,
 )
 
@@ -135,6 +136,8 @@ CASES = [
     Case(proxmox_replication, {**REPLICA, "rate": 10, "comment": "x"}, first(proxmox_replication, **REPLICA),
          lambda lab: lab.world.data["replication"].clear(), ("PUT", "/replication/"),
          "detected modified configuration"),
+    Case(proxmox_vm, {"node": "pve", "vmid": 101, "memory": "1G", "tags": ["a"]}, guests,
+         lambda lab: lab.world.data["vms"].clear(), ("PUT", "/config"), "does not exist"),
     Case(proxmox_vm_info, {"node": "pve", "vmid": 101, "config": True}, guests,
          lambda lab: lab.world.data["vms"].clear(), ("GET", "/pending"), "does not exist", writes=False),
 ]  # fmt: skip

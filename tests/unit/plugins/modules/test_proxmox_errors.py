@@ -74,7 +74,6 @@ def plain(path):
 def test_refused_login(lab, case):
     stage = Stage(lab, case)
     stage.set()
-    writes = len(lab.service.requests)
     result = lab.run(case.module, **case.arguments, api_token_secret="00000000-0000-0000-0000-000000000000")
     assert result["msg"].startswith("Unable to ")
     assert result["msg"].endswith("invalid token value!")
@@ -83,7 +82,7 @@ def test_refused_login(lab, case):
     result = lab.run(case.module, **case.arguments, **password)
     assert result["msg"].startswith("Unable to log in to Proxmox VE at 127.0.0.1:")
     assert result["msg"].endswith("user or password is wrong")
-    assert lab.service.requests == [] and writes >= 0
+    assert lab.service.requests == []
 
 
 @pytest.mark.parametrize(("status", "text", "errors"), [
