@@ -55,7 +55,7 @@ def given(params: dict[str, Any]) -> Job:
     """What the user gives, in the API's names; an empty value takes a setting away."""
     names = {key: key.replace("-", "_") for key in (*FLAGS, *LISTS, *PROPERTIES, *TEXTS)} | {"vmid": "vmids"}
     wanted = {key: canonical(key, params[name]) for key, name in names.items() if params.get(name) is not None}
-    return {key: value for key, value in wanted.items() if (key, value) != ("all", "0")}
+    return {key: "" if (key, value) == ("all", "0") else value for key, value in wanted.items()}
 
 
 def refuse(ident: str, old: Job | None, wanted: Job) -> None:
@@ -70,8 +70,9 @@ def refuse(ident: str, old: Job | None, wanted: Job) -> None:
         raise Failure(f"Unable to {to}: it needs one of vmids, all and pool")
     if old is None and not wanted.get("schedule"):
         raise Failure(f"Unable to {to}: it needs a schedule")
-    if any(key in wanted and not wanted[key] for key in ("vmid", "pool", "schedule")):
-        raise Failure(f"Unable to {to}: vmids, pool and schedule cannot be empty")
+    left = [key for key in SELECTIONS if wanted.get(key, (old or {}).get(key))]
+    if not left or not wanted.get("schedule", "kept"):
+        raise Failure(f"Unable to {to}: one of vmids, all and pool must stay, and the schedule")
 
 
 def merged(old: Job, wanted: Job) -> Job:

@@ -155,6 +155,21 @@ def options_change(current: dict[str, Any], wanted: dict[str, Any]) -> tuple[dic
     return sets, sorted(key for key in wanted if key not in given and key in have)
 
 
+Options = tuple[dict[str, str], list[str]]  # to set, to bring back to their defaults
+
+
+def loosening(sets: dict[str, str], gone: list[str]) -> tuple[list[Options], list[Options]]:
+    """(what lets more through, what lets less through or neither): at most one write each. Once the firewall is off,
+    the rest does no harm."""
+    if sets.get("enable") == "0" or "enable" in gone:
+        return [(sets, gone)], []
+    looser = {key: value for key, value in sets.items() if key.startswith("policy_") and value == "ACCEPT"}
+    back = [key for key in gone if key == "policy_out"]  # its default is ACCEPT
+    parts = (looser, back), ({key: sets[key] for key in sets if key not in looser}, [k for k in gone if k not in back])
+    first, last = ([part] if any(part) else [] for part in parts)
+    return first, last
+
+
 def references(rule: Rule) -> set[tuple[str, str, str]]:
     """What a rule names: (alias, ipset or group; scope dc, guest or nothing; name)."""
     found = {("group", "", rule["action"])} if rule["type"] == "group" else set()

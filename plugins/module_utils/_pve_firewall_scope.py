@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,8 +144,8 @@ def _refuse_if_guest_uses(pve: Pve, row: dict[str, Any], removed: set[tuple[str,
 
 
 def plan(pve: Pve, scope: Scope, params: dict[str, Any], now: State, after: State) -> Plan:
-    """Nothing is named before it is there, nothing goes while it is named; rules are in place before the firewall is
-    switched on, and it is switched off before they go."""
+    """Nothing is named before it is there, nothing goes while it is named; rules are in place before the firewall
+    becomes stricter, and it becomes looser before they go."""
     names = {item["name"].lower(): item["name"] for item in params["aliases"] or []}
     parts = [
         steps.aliases(pve, scope.base, scope.what, now.get("aliases", {}), after.get("aliases", {}), names),
@@ -155,9 +156,9 @@ def plan(pve: Pve, scope: Scope, params: dict[str, Any], now: State, after: Stat
     ordered = [step for adds, _removes in parts for step in adds]
     ordered += [step for _adds, removes in reversed(parts) for step in removes]
     sets, gone = fw.options_change(now["options"], params["options"])
-    if sets or gone:
-        step = steps.options(pve, scope.base, scope.what, now["options"], sets, gone)
-        ordered = [step, *ordered] if sets.get("enable") == "0" else [*ordered, step]
+    first, last = fw.loosening(sets, gone)
+    write = functools.partial(steps.options, pve, scope.base, scope.what, now["options"])
+    ordered = [*(write(*part) for part in first), *ordered, *(write(*part) for part in last)]
     have = {key: fw.option(key, now["options"][key]) for key in params["options"] if key in now["options"]}
     options: dict[str, str] = {**{key: value for key, value in have.items() if key not in gone}, **sets}
     shown = [key for key in ("aliases", "ipsets", "groups") if key in after]

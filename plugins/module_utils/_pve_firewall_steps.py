@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_firewall as fw
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_firewall_lists as lists
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve import Pve
-from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Step
+from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure, Step
 
 Rows = list[dict[str, Any]]
 Steps = tuple[list[Step], list[Step]]  # what adds or changes, what removes
@@ -170,6 +170,14 @@ def groups(pve: Pve, now: lists.Entries, after: lists.Entries) -> Steps:
 
 
 def options(pve: Pve, base: str, what: str, now: dict[str, Any], sets: dict[str, str], gone: list[str]) -> Step:
+    """``now`` is how the options of this write stand before it."""
     to = f"set {', '.join([*sorted(sets), *gone])} of the firewall of {what}"
-    data = {**sets, **({"delete": ",".join(gone)} if gone else {}), "digest": now.get("digest")}
-    return Step(to, functools.partial(pve.call, "put", f"{base}/options", to, **data))
+
+    def change() -> None:
+        found = pve.get_dict(f"{base}/options", to)
+        if any(fw.option(key, found.get(key, "")) != fw.option(key, now.get(key, "")) for key in [*sets, *gone]):
+            raise Failure(f"Unable to {to}: somebody else changed it in between; run again")
+        data = {**sets, **({"delete": ",".join(gone)} if gone else {}), "digest": found.get("digest")}
+        pve.call("put", f"{base}/options", to, **data)
+
+    return Step(to, change)

@@ -15,8 +15,9 @@ description:
     managed.
   - Aliases, IP sets and groups are there before a rule names them, and go after the last rule that names them. What is
     still in use anywhere is not removed; the module fails and says by whom.
-  - Missing rules are inserted before others are removed, rules are in place before the firewall is switched on, and it
-    is switched off before rules go, so that an interrupted run locks nobody out.
+  - Missing rules are inserted before others are removed, rules are in place before the firewall is switched on or a
+    policy becomes stricter, and it is switched off, or the policy becomes looser, before rules go, so that an
+    interrupted run locks nobody out.
   - Names of aliases, IP sets and groups are the same in small and capital letters.
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox

@@ -56,6 +56,10 @@ def test_a_new_selection_takes_the_place_of_the_old(lab):
     lab.order(proxmox_backup_job, id="nightly", exclude=[101])
     lab.order(proxmox_backup_job, id="nightly", exclude=[])
     assert {"all", "exclude", "pool", "vmid"} & set(job(lab)) == {"all"}
+    assert "must stay" in lab.run(proxmox_backup_job, check=True, id="nightly", all=False)["msg"]
+    assert "must stay" in lab.run(proxmox_backup_job, check=True, id="nightly", schedule="")["msg"]
+    lab.order(proxmox_backup_job, id="nightly", all=False, pool="", vmids=[101])
+    assert {"all", "pool", "vmid"} & set(job(lab)) == {"vmid"}
 
 
 @pytest.mark.parametrize(("arguments", "word"), [

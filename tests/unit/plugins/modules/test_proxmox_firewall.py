@@ -38,6 +38,17 @@ def test_check_create_again_reorder_remove(lab):
     assert ports(lab) == []
 
 
+def test_looser_first_and_stricter_last(lab):
+    """Between two writes, what both ends allow is allowed: a policy is not strict while its rules are not there."""
+    lab.run(proxmox_firewall, level="datacenter", options={"enable": True, "policy_in": "DROP"}, rules=[SSH])
+    options = {"policy_in": "ACCEPT", "policy_out": "DROP"}
+    done = lab.order(proxmox_firewall, level="datacenter", options=options, rules=[WEB])
+    assert [step.split(" to the")[0].split(" of the")[0] for step in done["steps"]] == [
+        "set policy_in", "add rule", "remove rule 1", "set policy_out"]  # fmt: skip
+    done = lab.order(proxmox_firewall, level="datacenter", options={"policy_in": "", "policy_out": ""}, rules=[SSH])
+    assert done["steps"][0].startswith("set policy_out") and done["steps"][-1].startswith("set policy_in")
+
+
 def test_options_not_named_and_rules_not_given_stay(lab):
     lab.run(proxmox_firewall, level="node", node="pve", options={"enable": True, "ndp": True}, rules=[SSH])
     lab.order(proxmox_firewall, level="node", node="pve", options={"ndp": None})
