@@ -130,8 +130,9 @@ def wanted(params: dict[str, Any], now: State, major: int) -> State:
         given = {key: item[key] for key in ("state", "max_restart", "max_relocate") if item[key] is not None}
         entry.update({**given, **({} if item["comment"] is None else {"comment": item["comment"].strip()})})
     for kind in NEW:
+        left = set(now["resources"]) - set(after["resources"])
         for entry in after[kind].values():
-            entry["resources"] = [sid for sid in entry["resources"] if sid in after["resources"]]
+            entry["resources"] = [sid for sid in entry["resources"] if sid not in left]
         for item in params[kind] or []:
             _declare(kind, item, after)
     if major < 9:
@@ -139,7 +140,9 @@ def wanted(params: dict[str, Any], now: State, major: int) -> State:
             entry["group"] = next((name for name, of in after["node_affinity"].items() if sid in of["resources"]), None)
         return after
     for kind, least in LEAST.items():  # a group may be without resources, a rule not
-        after[kind] = {name: entry for name, entry in after[kind].items() if len(entry["resources"]) >= least}
+        for name, entry in list(after[kind].items()):
+            if len(entry["resources"]) < least and entry["resources"] != now[kind].get(name, {}).get("resources"):
+                del after[kind][name]
     for item in params["node_affinity"] or []:
         if item["failback"] is not None and item["name"] in after["node_affinity"]:
             for sid in after["node_affinity"][item["name"]]["resources"]:

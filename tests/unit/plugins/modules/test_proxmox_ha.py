@@ -157,6 +157,16 @@ def test_resource_affinity(lab9):
     assert "it needs affinity and two resources" in result["msg"]
 
 
+def test_what_others_left_behind_stays(lab9):
+    """A rule of a guest that is no more in high availability is not declared, so it is not touched."""
+    stale = {"type": "node-affinity", "resources": ["vm:104"], "nodes": ["pve"]}
+    lab9.world.data["ha"] = {"resources": {}, "rules": {"stale": dict(stale)}}
+    lab9.order(proxmox_ha, **WHOLE)
+    assert ha(lab9, "rules")["stale"] == stale
+    result = lab9.run(proxmox_ha, check=True, node_affinity=[{"name": "stale", "strict": True}])
+    assert "vm:104 is no HA resource; name it under resources" in result["msg"]
+
+
 def test_changed_by_somebody_else_in_between(lab):
     lab.run(proxmox_ha, **WHOLE)
     reads = itertools.count()
