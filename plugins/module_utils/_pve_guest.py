@@ -43,6 +43,7 @@ class Guest:
         self._digest: str | None = None
         self._ha = False
         self._restarts_later = False
+        self.unplugged: list[str] = []  # what a running guest did not take
 
     # reading
 
@@ -151,6 +152,8 @@ class Guest:
         try:
             self.pve.task("put", f"{self.path}/resize", action.describe, **action.data, **self._guard())
         except (ApiFailure, TaskFailure) as failure:
+            if self.unplugged and "does not exist" in failure.message:
+                return  # the disk itself waits: the run after the restart grows it
             if "disk is already at specified size" not in failure.message:
                 raise
         self._digest = None
@@ -196,9 +199,7 @@ class Guest:
             if not self._restarts_later:
                 self._restart(action)
             return
-        self.pve.warnings.append(
-            f"{action.describe}: waits for a restart, as the running guest did not take it: {text}"
-        )
+        self.unplugged.append(f"{action.describe}: waits for a restart, the running guest did not take it: {text}")
 
     def _free(self, action: Action) -> None:
         """Destroy the data of volumes that were just detached."""
@@ -285,4 +286,6 @@ def work(module: AnsibleModule, desired: Desired) -> dict[str, Any]:
     plan_ = guest.plan(plan(params, desired, current, source), current is not None)
     unchanged = not plan_.steps and current is not None
     result = _reconcile.run(module, plan_, lambda: guest.facts(current) if unchanged and current else guest.read_back())
-    return {**result, "task_warnings": pve.warnings}
+    for text in guest.unplugged:
+        module.warn(text)
+    return {**result, "task_warnings": [*pve.warnings, *guest.unplugged]}

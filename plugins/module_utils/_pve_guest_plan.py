@@ -76,9 +76,8 @@ def current_from(pending: list[dict[str, Any]], status: dict[str, Any], pool: st
             for told in (config, effective):
                 if not told.get("boot", "x").strip():
                     del told["boot"]
-    running = status.get("status") == "running"
-    template = config.get("template") == "1"
     ha = bool((status.get("ha") or {}).get("managed"))
+    running, template = status.get("status") == "running", config.get("template") == "1"
     return Current(config, effective, frozenset(waiting), running, template, digest, pool, ha)
 
 
@@ -89,8 +88,7 @@ def new_disk(kind: Kind, disk: Disk, slot: str) -> str:
         return kind.join(slot, {"file": disk.volume or "none", **options})
     if not disk.storage:
         raise Failure(f"Unable to make disk {slot}: it does not exist and no storage is given")
-    if disk.form:
-        options["format"] = disk.form
+    options |= {"format": disk.form} if disk.form else {}
     if disk.import_from:
         return kind.join(slot, {"file": f"{disk.storage}:0", "import-from": disk.import_from, **options})
     if slot in kind.fixed:
@@ -163,11 +161,11 @@ class _Differ:
 
     def _attach_once(self, slot: str, disk: Disk) -> None:
         """Two slots with one volume destroy its data."""
-        for other, text in self.config.items():
-            if disk.volume and not disk.bind and ":" in disk.volume and self.kind.disk.fullmatch(other):
-                taken = self.kind.split(other, text).get("file") == disk.volume and "media=cdrom" not in text
-                if taken and other not in self.desired.gone:
-                    raise Failure(f"Unable to attach {disk.volume} as {slot} of {self.what}: it is {other} already")
+        taken = {self.kind.split(key, text).get("file", ""): key for key, text in self.config.items()
+                 if self.kind.disk.fullmatch(key) and key not in self.desired.gone}  # fmt: skip
+        other = taken.get(disk.volume or "")
+        if other and not disk.bind and disk.volume != "none" and disk.options.get("media") != "cdrom":
+            raise Failure(f"Unable to attach {disk.volume} as {slot} of {self.what}: it is {other} already")
 
     def _volume(self, slot: str, disk: Disk, old: Properties) -> str:
         has = old.get("file", "")

@@ -165,6 +165,7 @@ def test_failed_hotplug_waits_and_is_told(lab):
     assert not done.get("failed"), done
     assert done["pending"] == ["memory", "net0"]
     assert "hotplug problem - command '/sbin/tc filter add' failed: exit code 2" in done["task_warnings"][0]
+    assert done["warnings"] == done["task_warnings"]
     again = lab.run(proxmox_vm, **VM, **arguments)
     assert not again["changed"]
     assert again["restart_required"]
@@ -189,11 +190,13 @@ def test_failed_hotplug_restarts_if_asked_and_only_once(lab):
 def test_failed_hotplug_in_a_task_waits_too(lab):
     small(lab, state="started")
     lab.world.hotplug_fails["scsi1"] = "can't hotplug device 'pci.3'"
-    arguments = {"disks": {"scsi1": {"storage": "local", "import_from": lab.image(size=GIB)}}}
+    arguments = {"disks": {"scsi1": {"storage": "local", "import_from": lab.image(size=GIB), "size": "2G"}}}
     done = lab.run(proxmox_vm, **VM, **arguments)
     assert not done.get("failed"), done
     assert done["pending"] == ["scsi1"]
     assert not lab.run(proxmox_vm, **VM, **arguments)["changed"], "the image is not imported a second time"
+    lab.run(proxmox_vm, **VM, **arguments, restart="if_needed")
+    assert conf(lab)["scsi1"].endswith("size=2G")
 
 
 def test_another_refusal_of_parameters_is_a_failure(lab):
