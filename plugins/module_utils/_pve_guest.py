@@ -59,6 +59,8 @@ class Guest:
                 if failure.is_missing_vm(number):
                     self._nowhere_else(number)
                     return None
+                if self._hidden(failure, number):
+                    return None
                 raise
             current = current_from(pending, {})
             if current.config.get("lock") not in UNFINISHED:
@@ -72,6 +74,11 @@ class Guest:
         if number == self.vmid:
             self._digest, self._ha = found.digest, found.ha
         return found
+
+    def _hidden(self, failure: ApiFailure, vmid: int) -> bool:
+        """With rights on a pool only, a guest that is not in it yet cannot be asked for; creating it tells the rest."""
+        pooled = bool(self.params.get("pool")) and self.params["state"] != "absent"
+        return pooled and failure.status == 403 and not self._row(vmid)
 
     def _row(self, vmid: int) -> dict[str, Any]:
         """What the whole cluster says of this number."""

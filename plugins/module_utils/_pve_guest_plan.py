@@ -150,10 +150,10 @@ class _Differ:
             return
         old = self.kind.split(slot, text)
         if slot in self.kind.fixed:  # efidisk and tpmstate cannot be changed once they exist
-            new = old
-        else:
-            new = {name: value for name, value in {**old, **disk.options}.items() if value != ""}
-            new["file"] = self._volume(slot, disk, old)
+            self.changes.values.update({} if slot in self.config else {slot: self._sized(slot, old, disk)})
+            return
+        new = {name: value for name, value in {**old, **disk.options}.items() if value != ""}
+        new["file"] = self._volume(slot, disk, old)
         if slot not in self.config or self.kind.canonical(slot, new) != self.kind.canonical(slot, old):
             self.changes.values[slot] = self._sized(slot, new, disk)
         self._storage(slot, disk, old)

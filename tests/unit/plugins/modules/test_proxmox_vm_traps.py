@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_guest
 from ansible_collections.homelab.mediaserver.plugins.modules import proxmox_vm
 from ansible_collections.homelab.mediaserver.tests.lab.fake_pve import qemu
+from ansible_collections.homelab.mediaserver.tests.lab.fake_pve.errors import ApiError
 from ansible_collections.homelab.mediaserver.tests.unit.fake_pve import harness
 
 
@@ -443,6 +444,29 @@ def test_somebody_was_faster(lab):
     assert lab.run(proxmox_vm, **VM, state="started")["status"] == "running"
     lab.driver.stop(101)
     assert lab.run(proxmox_vm, **VM, state="absent")["exists"] is False
+
+
+def test_a_token_with_rights_on_a_pool_only_creates(lab):
+    """It may not ask for a VM that is not in the pool, existing or not."""
+    lab.world.data["pools"] = {"home": []}
+
+    def fault(method, path):
+        if "/qemu/101/" in path and 101 not in lab.world.data["pools"]["home"]:
+            return ApiError(403, "Permission check failed (/vms/101, VM.Audit)")
+        return None
+
+    lab.service.fault = fault
+    refused = "Unable to read VM 101: Permission check failed (/vms/101, VM.Audit)"
+    assert lab.run(proxmox_vm, **SMALL)["msg"] == refused
+    assert lab.run(proxmox_vm, **SMALL, pool="home", state="absent")["msg"] == refused
+    lab.order(proxmox_vm, **SMALL, pool="home")
+
+
+def test_firmware_on_another_storage_stays(lab):
+    small(lab, bios="ovmf", efidisk={"storage": "local"}, tpm={"storage": "local"})
+    result = lab.run(proxmox_vm, **VM, efidisk={"storage": "local-lvm"}, tpm={"storage": "local-lvm"})
+    assert not result["changed"]
+    assert result["warnings"] == []
 
 
 def test_a_locked_vm_is_told(lab):
