@@ -52,7 +52,7 @@ def render_net(net: dict[str, str]) -> str:
 
 def size(text: Any, *, bare: int = 1) -> int:
     """Bytes of ``40G``, ``512 MiB`` or ``1.5T``; a number without unit counts ``bare`` bytes."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(?:i?B)?)?", str(text).strip(), re.IGNORECASE)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])i?B?)?", str(text).strip(), re.IGNORECASE)
     if match is None:
         raise Failure(f"Unable to understand the size {text!r}: write it as 512M, 40G or 1T")
     factor = UNITS[match[2].upper()] if match[2] else bare

@@ -8,7 +8,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_format as fmt
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve import Pve
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure, Plan, Step
 
@@ -100,6 +102,15 @@ def _step(pve: Pve, method: str, kind: str, ident: str, **data: Any) -> Step:
     describe = f"{verb} {kind} mapping {ident}"
     path = f"cluster/mapping/{kind}" + ("" if method == "post" else f"/{ident}")
     return Step(describe, functools.partial(pve.call, method, path, describe, **data))
+
+
+def run(module: AnsibleModule, pve: Pve, kind: str, plan_: Plan) -> dict[str, Any]:
+    """Carry the plan out; what the node finds wrong with its entry is a warning too, as a VM would not start."""
+    ident, node = module.params["id"], module.params["node"]
+    result = _reconcile.run(module, plan_, lambda: read_back(pve, kind, ident, node))
+    for problem in result.get("problems", []):
+        module.warn(f"{kind} mapping {ident} of node {node}: {problem}")
+    return result
 
 
 def read_back(pve: Pve, kind: str, ident: str, node: str) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     current = _pve_mapping.find(pve, "dir", ident, node)
     wanted = {"node": node, "path": params["path"]} if params["state"] == "present" else None
     plan = _pve_mapping.plan(pve, "dir", params, current, wanted)
-    return _reconcile.run(module, plan, lambda: _pve_mapping.read_back(pve, "dir", ident, node))
+    return _pve_mapping.run(module, pve, "dir", plan)
 
 
 def main() -> None:

@@ -113,7 +113,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
             text = "shows no IOMMU group: VT-d or AMD-Vi is off, passthrough will fail"
             module.warn(f"PCI device {params['path']} of {node} {text}")
     plan = _pve_mapping.plan(pve, "pci", params, current, wanted)
-    return _reconcile.run(module, plan, lambda: _pve_mapping.read_back(pve, "pci", ident, node))
+    return _pve_mapping.run(module, pve, "pci", plan)
 
 
 def main() -> None:

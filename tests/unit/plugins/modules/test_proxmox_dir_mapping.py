@@ -34,6 +34,10 @@ def test_check_create_again_changed_absent_again(lab):
 def test_missing_directory_is_told(lab):
     done = lab.run(proxmox_dir_mapping, **MEDIA)
     assert done["problems"] == ["Invalid configuration: Path /tank-hdd/media does not exist"]
+    assert done["warnings"] == [f"dir mapping media of node pve: {done['problems'][0]}"]
+    again = lab.run(proxmox_dir_mapping, check=True, **MEDIA)
+    assert not again["changed"]
+    assert again["warnings"] == done["warnings"], "as long as it is so"
 
 
 def test_path_is_required(lab):
