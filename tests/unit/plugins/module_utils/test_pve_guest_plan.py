@@ -20,7 +20,7 @@ DISK = "local-lvm:vm-101-disk-0,discard=on,iothread=1,size=40G,ssd=1"
 @pytest.mark.parametrize(
     ("text", "bare", "count"),
     [("4Gi", 1, 2**32), ("0.5T", 1, 2**39), ("512 MiB", 1, 2**29), ("1g", 1, 2**30), (10240, 2**20, 10 * 2**30),
-     ("528K", 1, 528 * 1024), ("20", 2**30, 20 * 2**30)],
+     ("528K", 1, 528 * 1024), ("40G", 1, 40 * 2**30), ("20", 2**30, 20 * 2**30)],
 )  # fmt: skip
 def test_size(text, bare, count):
     assert fmt.size(text, bare=bare) == count
