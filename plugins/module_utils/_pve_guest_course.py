@@ -82,6 +82,10 @@ def writes(what: str, desired: Desired, changes: Changes, current: Current | Non
     keep = [key for key in changes.delete if key not in desired.destroy or not kind.frees_by_force]
     gone = [key for key in changes.delete if key in desired.destroy]
     values = dict(changes.values)
+    if values.get("protection") == "0" and (changes.delete or any(kind.disk.fullmatch(key) for key in values)):
+        # it guards the disks until it is written
+        data = {"set": {"protection": values.pop("protection")}, "delete": []}
+        found.early.insert(0, Action(f"set protection of {what}", "config", data))
     # new devices enter the boot order and removed ones leave it: the wanted order is written once that has happened
     boot = {"boot": values.pop("boot")} if "boot" in values and (len(values) > 1 or changes.delete) else {}
     if values or keep:
@@ -91,9 +95,11 @@ def writes(what: str, desired: Desired, changes: Changes, current: Current | Non
     if gone and kind.frees_by_force:
         found.early.append(Action(f"remove {', '.join(gone)} of {what} with its data", "config",
                                   {"set": {}, "delete": gone, "force": True}))  # fmt: skip
-    elif gone:
-        volumes = [kind.split(key, (current.effective if current else {}).get(key, "")).get("file") for key in gone]
-        found.late.append(Action(f"destroy the data of {', '.join(gone)} of {what}", "free", {"volumes": volumes}))
+    elif gone and current is not None:
+        volumes = {key: kind.split(key, current.effective.get(key, "")).get("file", "") for key in gone}
+        volumes = {key: volume for key, volume in volumes.items() if ":" in volume and not volume.startswith("/")}
+        found.late += [Action(f"destroy the data of {', '.join(volumes)} of {what}", "free",
+                              {"volumes": list(volumes.values())})] if volumes else []  # fmt: skip
     if boot:
         found.early.append(Action(f"set boot of {what}", "config", {"set": boot, "delete": []}))
     later = {slot: count for slot, count in changes.resize.items() if current and slot not in current.effective}
@@ -255,10 +261,8 @@ def _not_now(what: str, course: Course, found: Writes, current: Current) -> None
         elif action.kind == "resize":
             slot = action.data["disk"]
             course.warnings.append(f"{what} runs: disk {slot} grows in the first run after its restart")
-            has = course.before.get(slot, {}).get("size")
-            course.after[slot] = {**course.after[slot], **({"size": has} if has else {})}
-            if not has:
-                course.after[slot].pop("size", None)
+            shown = {**course.after[slot], "size": course.before.get(slot, {}).get("size")}
+            course.after[slot] = {name: value for name, value in shown.items() if value is not None}
         else:
             raise Failure(f"Unable to {action.describe}: it runs and would have to restart first "
                           "(restart: if_needed, or state: stopped)")  # fmt: skip
@@ -269,10 +273,9 @@ def _pool(what: str, params: dict[str, Any], current: Current, course: Course) -
     if wanted is None:
         return
     course.before["pool"], course.after["pool"] = current.pool or "", wanted
-    if (current.pool or "") == wanted:
-        return
-    word = f"put {what} into pool {wanted}" if wanted else f"take {what} out of pool {current.pool}"
-    course.actions.append(Action(word, "move_pool", {"old": current.pool, "new": wanted}))
+    if (current.pool or "") != wanted:
+        word = f"put {what} into pool {wanted}" if wanted else f"take {what} out of pool {current.pool}"
+        course.actions.append(Action(word, "move_pool", {"old": current.pool, "new": wanted}))
 
 
 def _template(what: str, params: dict[str, Any], current: Current, course: Course) -> None:

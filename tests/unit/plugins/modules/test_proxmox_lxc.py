@@ -274,6 +274,19 @@ def test_protection(lab):
     change(lab, state="absent")
 
 
+def test_protection_is_lifted_before_what_it_guards(lab):
+    small(lab, protection=True, mounts={"mp0": {"storage": "local-lvm", "size": "1G", "path": "/data"}})
+    done = change(lab, protection=False, mounts={"mp0": {"state": "absent", "destroy": True}})
+    assert done["steps"] == ["set protection of container 120", "remove mp0 of container 120",
+                             "destroy the data of mp0 of container 120"]  # fmt: skip
+
+
+def test_a_folder_of_the_node_is_never_destroyed(lab):
+    small(lab, **lab.as_root(), state="started", mounts={"mp0": {"volume": "/tank/a", "path": "/media"}})
+    done = change(lab, mounts={"mp0": {"state": "absent", "destroy": True}}, **lab.as_root())
+    assert done["steps"] == ["remove mp0 of container 120"]
+
+
 def test_pool(lab):
     lab.world.data["pools"] = {"a": [], "b": []}
     small(lab, pool="a")

@@ -469,6 +469,13 @@ def test_firmware_on_another_storage_stays(lab):
     assert result["warnings"] == []
 
 
+def test_protection_is_lifted_before_what_it_guards(lab):
+    small(lab, protection=True)
+    done = change(lab, protection=False, disks={"scsi0": {"state": "absent", "destroy": True}}, boot=["net0"])
+    assert done["steps"] == ["set protection of VM 101", "remove scsi0 of VM 101 with its data", "set boot of VM 101"]
+    change(lab, protection=True, disks={"scsi1": {"storage": "local", "size": "1G"}})
+
+
 def test_a_locked_vm_is_told(lab):
     small(lab)
     conf(lab)["lock"] = "backup"
