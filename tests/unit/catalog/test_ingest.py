@@ -912,3 +912,47 @@ case "$2" in snapshots) echo '{json.dumps(listed)}' ;; dump) printf video; exit 
     assert asked[0] == "/r /p credential: --no-lock snapshots --json"
     assert set(asked[1:]) == {"/r /p credential: --no-lock dump good /library/a.mp4"}
     assert len(asked) == 4
+
+
+def test_a_new_upload_under_the_name_of_a_file_whose_deletion_was_interrupted(make: Callable[..., House]) -> None:
+    house = make()
+    house.put("a.mp4", b"video")
+    house.run()
+    house.backup()
+
+    def killed(path: str) -> None:
+        house.on_delete(path)
+        del house.files[path]
+        raise Killed
+
+    house.answers["deletefile"] = killed
+    with pytest.raises(Killed):
+        house.run()
+    house.answers.clear()
+    house.put("a.mp4", b"another", modtime="2021-01-01T00:00:00Z")
+    failing = subprocess.CompletedProcess([], 1, "", "HTTP error 500")
+    house.answers["look"] = lambda _path: failing
+    house.run()
+    house.answers.clear()
+    assert house.run() == 0
+    assert [line["sha256"] for line in house.manifest()] == [hashlib.sha256(b"video").hexdigest()]
+    assert sorted(house.local().values()) == [b"another", b"video"]
+    house.backup()
+    assert house.run() == 0
+    assert len(house.manifest()) == 2 and house.files == {}
+    assert house.staging() == ["CACHEDIR.TAG"]
+
+
+def test_several_repositories_may_be_wanted(make: Callable[..., House]) -> None:
+    house = make(copies=2)
+    house.put("a.mp4", b"video")
+    house.run()
+    house.backup()
+    assert house.run() == 0
+    assert house.deleted == [], "there is one repository"
+    known = json.loads((house.folder / "backup.json").read_text())
+    known["repositories"].append({"name": "away", "path": "/a"})
+    (house.folder / "backup.json").write_text(json.dumps(known))
+    assert house.run() == 0
+    assert house.deleted == ["a.mp4"]
+    assert [one["repository"] for one in house.manifest()[0]["backups"]] == ["local", "away"]
