@@ -79,7 +79,8 @@ class Drill:
         self.restic.must(f"restore a sample of {self.job['name']}", "restore", self.snapshot.id, target, "--verify",
                          "--quiet", *includes)  # fmt: skip
         equal = sum(self.same_as_source(node) for node in chosen)
-        return f"{len(chosen)} files came back, {equal} compared with their source, the others have changed since"
+        since = f", {len(chosen) - equal} have changed there since" if equal < len(chosen) else ""
+        return f"{len(chosen)} files came back, {equal} equal to their source{since}"
 
     def sample(self) -> list[dict[str, Any]]:
         """Any file is as likely as any other; together they stay below the limit of bytes."""
