@@ -67,6 +67,6 @@ test-long: ## full fault counts, second ansible-core line, everything slow
 test-lint test-sanity test-unit test-integration test-roles test-lab test-faults: ## one stage (test-roles: ROLE=firewall)
 	@tools/setup --test $(if $(filter test-roles test-lab test-faults,$@),--lab)
 	@.venv/bin/python tests/stages.py $(patsubst test-%,%,$@) $(if $(ROLE),--role $(ROLE))
-bench: ## CPU seconds of no-change runs beside the same work done with common modules
+bench: ## what runs cost that change nothing, beside the same work done with common modules
 	@tools/setup --test --lab
-	@.venv/bin/python tests/bench/run.py
+	@.venv/bin/python tests/stages.py bench

@@ -53,9 +53,9 @@ STAGES = [
     Stage("unit", "pytest: plan, modules against fakes, stand-ins, docs", 300, "quick", [
         [str(BIN / "pytest"), "-q", "-n", "2", "tests/unit"],
     ]),
-    Stage("integration", "rclone_remotes with the real rclone, and its starts of rclone for 20 remotes", 180, "quick", [
+    Stage("integration", "rclone_remotes with the real rclone; ingest killed at seeded moments (5)", 240, "quick", [
         [str(BIN / "pytest"), "-q", "-n", "2", "tests/integration/test_rclone_remotes.py"],
-        [PYTHON, "tests/bench/rclone.py"],
+        [PYTHON, "tests/faults/ingest_faults.py", "--kills", "5"],
     ]),
     Stage("roles", "molecule: check, converge, idempotence, check, verify", 780, "quick", [
         [PYTHON, "tests/roles.py"],
@@ -69,11 +69,17 @@ STAGES = [
     Stage("faults-long", "runs killed at seeded moments converge (20)", 3600, "long", [
         [PYTHON, "tests/lab/faults.py", "--kills", "20"],
     ]),
+    Stage("ingest-long", "ingest killed at seeded moments (50)", 2400, "long", [
+        [PYTHON, "tests/faults/ingest_faults.py", "--kills", "50"],
+    ]),
     Stage("second-core", "sanity and unit on the other ansible-core line (Python 3.12 or 3.13)", 900, "long", [
         [PYTHON, "tests/second_core.py"],
     ]),
-    Stage("bench", "CPU seconds of no-change runs beside the same work done with common modules", 900, "long", [
+    Stage("bench", "cost of runs that change nothing, beside the same work done with common modules", 900, "long", [
         [PYTHON, "tests/bench/run.py"],
+        [PYTHON, "tests/bench/proxmox_calls.py"],
+        [PYTHON, "tests/bench/immich_requests.py"],
+        [PYTHON, "tests/bench/rclone.py"],
     ]),
 ]  # fmt: skip
 
