@@ -90,6 +90,9 @@ CONFIG = {"name": "web", "scsi0": DISK, "net0": "virtio=BC:24:11:00:00:01,bridge
         ({"tags": []}, {}, ["tags"]),
         ({"boot": ["scsi0"]}, {"boot": "order=scsi0"}, []),
         ({"description": ""}, {}, []),
+        ({"machine": "pc", "vga": "std", "scsihw": "lsi", "agent": False}, {}, []),
+        ({"machine": "q35", "vga": "none", "agent": True},
+         {"agent": "1", "machine": "q35", "vga": "none"}, []),
     ],
 )  # fmt: skip
 def test_differences(params, values, delete):
