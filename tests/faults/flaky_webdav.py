@@ -42,7 +42,9 @@ class Cloud:
 
     def fault(self, *kinds: str) -> str:
         with self.lock:
-            if self.dice.random() >= self.rate:
+            # folders are listed often, bodies and deletions asked for once: these meet bad weather more often
+            rare = "corrupted" in kinds or "500 after deletion" in kinds
+            if self.dice.random() >= self.rate * (2 if rare else 1):
                 return ""
             kind = self.dice.choice(kinds)
             self.faults[kind] += 1

@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ class World:
         self.uploaded: dict[str, str] = {}
         self.backed: set[str] = set()
         self.number = 0
+        self.struck: Counter[str] = Counter()
         self.environment = {
             **os.environ,
             "PATH": f"{restic_folder()}{os.pathsep}{os.environ['PATH']}",
@@ -217,8 +219,16 @@ def killed_run(world: World, dice: random.Random) -> str:
         return ""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    world.struck[phase(world)] += 1
     event = "the start" if method == "time" else f"{times} {method}"
-    return f"{delay:.2f} s after {event}, {time.monotonic() - began:.1f} s old"
+    return f"{delay:.2f} s after {event}, {time.monotonic() - began:.1f} s old, while {phase(world)}"
+
+
+def phase(world: World) -> str:
+    """What the killed run was about to do or had just done, as its journal and the staging folder tell."""
+    if any(world.target.glob(f"{STAGING}/*.guard")):
+        return "deleting"
+    return "fetching" if any(world.target.glob(f"{STAGING}/*.part*")) else "looking"
 
 
 def kills(folder: Path, count: int, seed: int) -> list[str]:
@@ -238,7 +248,7 @@ def kills(folder: Path, count: int, seed: int) -> list[str]:
             print(f"ingest-faults: kill {done}: {when}", flush=True)
         if rounds % 2 == 0:
             world.upload(1)
-        if rounds % 3 == 0:
+        if rounds % 2 == 1:
             # a backup that no check looked at is not enough, whatever its colour
             world.backup() if dice.random() < 0.7 else world.backup("run", "all")
     world.settle()
@@ -249,7 +259,8 @@ def kills(folder: Path, count: int, seed: int) -> list[str]:
     if done < count:
         wrong.append(f"only {done} of {count} runs lived long enough to be killed")
     faults = ", ".join(f"{times} {kind}" for kind, times in sorted(world.cloud.faults.items()))
-    counts = f"{len(world.uploaded)} files, {len(world.cloud.deleted)} moved"
+    struck = ", ".join(f"{times} {what}" for what, times in sorted(world.struck.items()))
+    counts = f"{len(world.uploaded)} files, {len(world.cloud.deleted)} moved, struck while: {struck}"
     print(f"ingest-faults: {done} kills in {rounds} runs, {counts}; the cloud's faults: {faults}")
     world.server.shutdown()
     return wrong

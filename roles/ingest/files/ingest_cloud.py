@@ -13,6 +13,7 @@ from typing import Any
 
 from ingest_parts import Entry, Problem, entry_of
 
+GOOGLE_TYPES = ("google photos", "gphotos")
 ABSENT = (3, 4)  # rclone: directory, file not found
 PERIODS = {"hourly": 3600, "daily": 86400, "weekly": 7 * 86400}
 GOOGLE_PHOTOS = (
@@ -26,7 +27,7 @@ class Rclone:
     """rclone with its own configuration file; secrets stay in that file."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        self.argv = [config.get("rclone") or "rclone", "--config", config["rclone_config"]]
+        self.argv = [config.get("rclone") or "rclone", "--ask-password=false", "--config", config["rclone_config"]]
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         argv = [*self.argv, *arguments]
@@ -51,10 +52,10 @@ class Rclone:
             if body is None or name in seen:
                 continue
             seen.add(name)
-            if body.get("type") in ("google photos", "gphotos"):
+            inside = f"{body.get('remote', '')}\n{body.get('upstreams', '')}"
+            if body.get("type") in GOOGLE_TYPES or any(f":{kind}" in inside for kind in GOOGLE_TYPES):
                 raise Problem(GOOGLE_PHOTOS)
-            texts = f"{body.get('remote', '')} {body.get('upstreams', '')}"
-            waiting += re.findall(r"(?:^|[\s=\"])([^\s:=\"]+):", texts)
+            waiting += [other for other in known if re.search(rf"(^|[\s=\"]){re.escape(other)}[,:]", inside, re.M)]
 
     def list(self, remote: str, path: str, filters: list[str]) -> list[Entry]:
         """Every file below a path. A folder that is not there is empty: in many clouds the last file takes it along."""

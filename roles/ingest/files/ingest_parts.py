@@ -270,6 +270,7 @@ TIMES: dict[str, float] = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
+LONGEST = 245  # bytes; 255 are possible, and a number may have to go in
 WINDOWS_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 
 
@@ -278,6 +279,8 @@ def local_name(name: str, windows: bool) -> str:
     parts = name.split("/")
     if any(part in ("", ".", "..") or "\0" in part for part in parts) or parts[0] == STAGING:
         raise Problem(f"{name!r} is no name that may be written")
+    if any(len(part.encode()) > LONGEST for part in parts):
+        raise Problem(f"{name!r} is longer than names may be here")
     return "/".join(map(windows_name, parts)) if windows else name
 
 

@@ -183,6 +183,7 @@ class Job:
                 return self.note(entry, path, sha256, "known")
         if not self.room_for(entry.size):
             return False
+        make_folders(wanted.parent, self.target, self.owner)  # what cannot be placed need not be fetched
         staged = self.staging / f"{self.prefix}{uuid.uuid4().hex}.part"
         try:
             self.download(entry, staged)
@@ -206,11 +207,8 @@ class Job:
         sync_file(staged)
 
     def name_it(self, staged: Path, wanted: Path, size: int, sha256: str) -> Path:
-        make_folders(wanted.parent, self.target, self.owner)
         for path in numbered(wanted):
-            if place(staged, path):
-                return path
-            if self.holds(path, size, sha256):
+            if place(staged, path) or self.holds(path, size, sha256):
                 return path
         raise Problem(f"Unable to name {wanted}: there are too many of that name")
 

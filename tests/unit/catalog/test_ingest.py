@@ -190,6 +190,12 @@ def test_names_on_windows_are_as_rclone_makes_them(parts: ModuleType) -> None:
     assert parts.local_name("a:b ?.jpg", False) == "a:b ?.jpg"
 
 
+def test_names_that_no_disk_takes_are_not_fetched(parts: ModuleType) -> None:
+    with pytest.raises(parts.Problem, match="longer than names may be"):
+        parts.local_name(f"a/{'é' * 130}.mp4", False)
+    assert parts.local_name("é" * 100, False)
+
+
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "/x", "a//b", ".", "a/\0b", ".mediaserver-ingest/x"])
 def test_names_that_lead_elsewhere_are_refused(parts: ModuleType, name: str) -> None:
     with pytest.raises(parts.Problem, match="no name that may be written"):
@@ -700,6 +706,9 @@ def test_a_deletion_that_hits_the_copy_is_undone(
         {"cloud": {"type": "alias", "remote": "g:album"}, "g": {"type": "google photos"}},
         {"cloud": {"type": "union", "upstreams": "x:a g:b"}, "x": {"type": "drive"}, "g": {"type": "google photos"}},
         {"cloud": {"type": "combine", "upstreams": 'a=x: "b=g:c d"'}, "x": {}, "g": {"type": "google photos"}},
+        {"cloud": {"type": "alias", "remote": "my photos:a"}, "my photos": {"type": "google photos"}},
+        {"cloud": {"type": "crypt", "remote": "g,read_only=true:a"}, "g": {"type": "google photos"}},
+        {"cloud": {"type": "alias", "remote": ":gphotos,token=x:album"}},
     ],
 )
 def test_google_photos_is_refused(
