@@ -65,8 +65,8 @@ class Immich(Client):
         )
         self.params = params
 
-    def config(self) -> dict[str, Any]:
-        """The public state: whether there is an administrator, and more."""
+    def config(self, maintenance: bool = False) -> dict[str, Any]:
+        """The public state: whether there is an administrator, and more. ``maintenance``: that mode is fine, too."""
 
         def ask() -> dict[str, Any]:
             try:
@@ -75,7 +75,7 @@ class Immich(Client):
                 if failure.status in (502, 503, 504):
                     raise NotReady(f"Unable to use Immich: it is still starting ({failure.text})") from failure
                 raise
-            if answer.get("maintenanceMode"):
+            if answer.get("maintenanceMode") and not maintenance:
                 raise Failure("Unable to use Immich: it is in maintenance mode")
             if not isinstance(answer.get("isInitialized"), bool):
                 raise Failure("Unable to use Immich: its state does not say whether it is set up; is it an Immich?")

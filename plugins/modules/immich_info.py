@@ -43,6 +43,10 @@ initialized:
   description: Whether there is an administrator.
   returned: when Immich answered
   type: bool
+maintenance:
+  description: Whether it is in maintenance mode. Then it tells nothing else.
+  returned: when Immich answered
+  type: bool
 version:
   description: Version of Immich.
   returned: when Immich answered
@@ -96,9 +100,13 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     immich = Immich(module.params)
     result: dict[str, Any] = {"changed": False, "reachable": True}
     try:
-        result["initialized"] = immich.config()["isInitialized"]
+        config = immich.config(maintenance=True)
     except NotReady:
         return {"changed": False, "reachable": False}
+    result["initialized"] = config["isInitialized"]
+    result["maintenance"] = bool(config.get("maintenanceMode"))
+    if result["maintenance"]:
+        return result
     result["version"] = ".".join(map(str, immich.version()))
     result["features"] = immich.object("/server/features", "read the features")
     key = immich.stored_key()

@@ -32,7 +32,7 @@ options:
         description: Full name. The default for a new user is the part of the address before the C(@).
         type: str
       password:
-        description: Password. Needed for a new user.
+        description: Password. Needed for a new user, here or in O(passwords).
         type: str
       change_password:
         description: Whether a new user must choose another password at the first login.
@@ -53,6 +53,10 @@ options:
         type: str
         choices: [present, absent]
         default: present
+  passwords:
+    description: Passwords by e-mail address, for users that have none of their own in O(users).
+    type: dict
+    default: {}
   update_password:
     description:
       - Immich never tells passwords, so a changed one cannot be seen.
@@ -115,6 +119,7 @@ ENTRY = {
 ARGUMENTS = {
     **CONNECTION,
     "users": {"type": "list", "elements": "dict", "required": True, "options": ENTRY},
+    "passwords": {"type": "dict", "default": {}, "no_log": True},
     "update_password": {"type": "str", "choices": ["always", "on_create"], "default": "on_create", "no_log": False},
     "force_delete": {"type": "bool", "default": False},
 }
@@ -137,8 +142,13 @@ def step(immich: Immich, change: Change, force: bool) -> Step:
     return Step(to, apply)
 
 
+def with_passwords(users: list[dict[str, Any]], passwords: dict[str, str]) -> list[dict[str, Any]]:
+    known = {email.lower(): str(password) for email, password in passwords.items()}
+    return [{**user, "password": user["password"] or known.get(user["email"].lower())} for user in users]
+
+
 def work(module: AnsibleModule) -> dict[str, Any]:
-    params = module.params
+    params = {**module.params, "users": with_passwords(module.params["users"], module.params["passwords"])}
     immich = Immich(params)
     try:
         immich.open()

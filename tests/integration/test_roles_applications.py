@@ -120,6 +120,7 @@ class Home:
             "host_site": {"site": {"email": "admin@example.org", "tls": {"issuer": "none"}}},
             "host_secrets": SECRETS,
             "immich_api_key_file": str(self.folder / "keys/immich"),
+            "immich_passwords": {"ann@example.org": "planted-secret-ann"},
             "npm_wait": 10,
             "jellyfin_media_owner": str(os.getuid()),
             "jellyfin_media_group": str(os.getgid()),
@@ -153,7 +154,7 @@ class Home:
                     settings={
                         "config": {"machineLearning": {"enabled": False}},
                         "schedule": "0 3 * * *",
-                        "users": [{"email": "ann@example.org", "name": "Ann", "password": "planted-secret-ann"}],
+                        "users": [{"email": "ann@example.org", "name": "Ann"}],
                         "libraries": [{"name": "Photo archive", "paths": ["/external"]}],
                     },
                     folders={

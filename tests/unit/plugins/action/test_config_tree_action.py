@@ -156,6 +156,19 @@ def test_modes_are_set_without_sending_anything(host):
     assert (host.root / "a/x").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_directory_that_is_there_can_be_left_as_it_is(host):
+    (host.root / "theirs").mkdir(mode=0o775)
+    (host.root / "theirs").chmod(0o775)
+    who = {"owner": ME, "group": GROUP, "mode": "0755", "keep": True}
+    folders = [{"path": f"{host.root}/{name}", **who} for name in ("theirs", "new")]
+    assert host.run(directories=folders)["steps"][-1] == f"make directory {host.root}/new"
+    assert ((host.root / "theirs").stat().st_mode & 0o777, (host.root / "new").stat().st_mode & 0o777) == (0o775, 0o755)
+    assert not host.run(directories=folders)["changed"]
+    (host.root / "new").chmod(0o700)
+    assert not host.run(directories=folders)["changed"], "nor is one that it made itself"
+    assert host.run(directories=[{**folder, "keep": False} for folder in folders])["changed"]
+
+
 def test_a_link_in_the_place_of_a_file_is_replaced_and_its_target_kept(host):
     target = host.root / "target"
     target.write_text("1")

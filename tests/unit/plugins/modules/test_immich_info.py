@@ -42,6 +42,14 @@ def test_without_a_key_only_what_is_public(run):
     assert "users" not in result
 
 
+def test_maintenance_mode(run):
+    fake = ImmichFake()
+    fake.core.system.maintenance = True
+    result = run(fake, api_key="key-all")
+    assert (result["reachable"], result["initialized"], result["maintenance"]) == (True, True, True)
+    assert fake.requests == ["GET /server/config"]
+
+
 def test_nobody_there(run):
     fake = ImmichFake()
     fake.running = False

@@ -325,6 +325,12 @@ def test_library_that_goes_while_it_is_scanned(run, fake):
     assert "Unable to scan library Family: it is gone" in run(fake, FAMILY, scan="always")["msg"]
 
 
+def test_old_permission_for_the_queue_is_enough(run, fake):
+    """A key that was made for a version before 2.4 is still good enough."""
+    fake.add_key("ansible", [*LEAST[:-1], "job.read"], "s3cret")
+    assert run(fake, FAMILY, api_key="s3cret")["scan_complete"] is True
+
+
 def test_key_from_a_file(run, fake, tmp_path):
     file = tmp_path / "key"
     more = {"api_key": None, "api_key_file": str(file)}

@@ -90,6 +90,15 @@ def test_delete_at_once(run, fake):
     assert "Immich is still removing it" in run(fake, ANN, check=True)["msg"]
 
 
+def test_passwords_apart_from_the_users(run, fake):
+    ann = {**ANN, "password": None}
+    result = run(fake, ann, passwords={"ann@EXAMPLE.org": "planted word"})
+    assert result["changed"]
+    assert "planted word" not in str(result)
+    assert fake.password_is("ann@example.org", "planted word")
+    assert not run(fake, ann)["changed"], "later nobody needs it"
+
+
 def test_password_on_demand(run, fake):
     run(fake, ANN)
     result = run(fake, {**ANN, "password": "another"}, update_password="always")
