@@ -18,7 +18,7 @@ from ansible_collections.homelab.mediaserver.plugins.plugin_utils.site_schema im
 from ansible_collections.homelab.mediaserver.plugins.plugin_utils.sources import Sources
 
 OPTIONS = {"requested_tags", "known_secrets", "catalogs", "incomplete"}
-OWNERS_PART = ("secret-missing", "no-ssh-key")
+OWNERS_PART = ("secret-missing", "no-ssh-key", "device-placeholder")
 COLLECTION = Path(__file__).resolve().parents[2]
 
 

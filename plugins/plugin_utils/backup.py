@@ -147,9 +147,9 @@ def quota(site: Site, name: str) -> int:
     body = site.storage(name) or {}
     pool, _slash, dataset = str(body.get("source") or "").partition("/")
     for host in site.hosts.values():
-        size = (((host.node or {}).get("pools") or {}).get(pool) or {}).get("datasets", {}).get(dataset)
-        if size:
-            return sizes.parse(size) or 0
+        found = (((host.node or {}).get("pools") or {}).get(pool) or {}).get("datasets", {}).get(dataset)
+        if found and found["quota"]:
+            return sizes.parse(found["quota"]) or 0
     return sizes.parse(body.get("size")) or 0
 
 

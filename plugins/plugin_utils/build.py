@@ -46,6 +46,7 @@ ACCEPTABLE = {
     "gpu-optional-missing": "a service could use a GPU that its host has not",
     "no-backup": "a service's own data is in no backup",
     "pool-nearly-full": "quotas may fill a ZFS pool",
+    "special-without-mirror": "a pool that one special device can take with it",
     "storage-shared-with-edge": "the Internet's host writes where private hosts read",
 }
 

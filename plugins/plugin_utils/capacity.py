@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from . import sizes
+from . import sizes, zfs_checks
 from .guests import classes
 from .model import Host, Site
 from .problems import all_of
@@ -21,6 +21,7 @@ def check(site: Site) -> None:
             check_cores(site, host, guests)
             check_disks(site, host, guests)
             check_pools(site, host, guests)
+            zfs_checks.check(site, host)
     for host in site.managed():
         check_services(site, host)
 
@@ -103,7 +104,11 @@ def check_pools(site: Site, node: Host, guests: list[Host]) -> None:
         where, size = node.where.at("node", "pools", pool), sizes.parse(body["size"])
         if size is None:
             continue
-        wanted = {name: sizes.parse(quota) or 0 for name, quota in body["datasets"].items()}
+        wanted = {
+            name: sizes.parse(options["quota"]) or 0
+            for name, options in body["datasets"].items()
+            if options["quota"] and "/" not in name  # a child's quota lies within its parent's
+        }
         for guest in guests:
             for name in classes(site, guest):
                 found = site.storage(name) or {}

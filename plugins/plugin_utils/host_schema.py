@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from .catalog_schema import ZONE
+from .pool_schema import POOL, SNAPSHOT_POLICY
 from .schema import Flag, Items, Named, Number, Size, Table, Text
-from .site_schema import ABSOLUTE, ADDRESS
+from .site_schema import ADDRESS
 
 IMAGE = Table(
     {
@@ -24,16 +25,6 @@ IMAGE = Table(
     },
     "A cloud image",
     required=("url", "file"),
-)
-POOL = Table(
-    {
-        "kind": Text("zfs or directory", default="zfs", choices=("zfs", "directory")),
-        "path": ABSOLUTE,
-        "size": Size("Size of the pool"),
-        "datasets": Named(Size(), "Datasets and their quota"),
-    },
-    "A pool of the node",
-    required=("path",),
 )
 NODE = Table(
     {
@@ -79,6 +70,20 @@ NODE = Table(
         ),
         "images": Named(IMAGE, "Cloud images"),
         "pools": Named(POOL, "Pools"),
+        "snapshot_policies": Named(
+            SNAPSHOT_POLICY, "Policies of snapshots beside the ones that are there", nullable=True
+        ),
+        "prepare": Flag("Whether kernel, ZFS cache and package sources of the node are configured", default=True),
+        "repositories": Text(
+            "Proxmox VE's package sources: as they are, for subscribers, or for all others",
+            default="keep",
+            choices=("keep", "enterprise", "no-subscription"),
+        ),
+        "reboot": Text(
+            "When the node may be restarted: never, when no guest runs, or also when guests run",
+            default="never",
+            choices=("never", "if_idle", "if_needed"),
+        ),
         "reach": Items(ZONE, "Zones that may use SSH and the web interface", default=("lan",)),
     },
     "A Proxmox node",

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from . import access, guests, sizes, storage
+from . import access, guests, sizes, storage, zfs
 from .model import Host, Site, Tree
 
 
@@ -71,9 +71,23 @@ def node_plan(site: Site, node: Host, firewall: Tree) -> Tree:
         "dir_mappings": [{"id": name, "path": path} for name, path in dirs.items()],
         "snippet_storage": body["snippet_storage"],
         "snippets": snippets(site, node),
-        "pools": body["pools"],
+        "pools": {name: pool_view(pool) for name, pool in body["pools"].items()},
+        "zfs": zfs.node_plan(site, node),
+        "prepare": body["prepare"],
+        "repositories": body["repositories"],
+        "reboot": body["reboot"],
         "storages": storages(site, node, hosts),
         "firewall": firewall,
+    }
+
+
+def pool_view(pool: Tree) -> Tree:
+    """What shows whether a directory for guests is a mounted dataset."""
+    return {
+        "kind": pool["kind"],
+        "path": pool["path"],
+        "size": pool["size"],
+        "datasets": {name: options["quota"] for name, options in pool["datasets"].items()},
     }
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from . import zfs
 from .model import Site, Tree
 from .problems import suggest
 
@@ -23,6 +24,7 @@ def build(site: Site) -> list[Tree]:
     for host in site.hosts.values():
         if host.node is not None:
             found.append(asked(site, f"the node {host.name}", f"{host.name}.api_token_secret", TOKEN_HELP))
+            found += zfs.secrets(host)
     found += [
         {"name": f"ssh_host_key.{host.name}", "kind": "ssh_ed25519"}
         for host in site.hosts.values()

@@ -35,6 +35,8 @@ def inventory(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "inventories/homelab", folder, ignore=shutil.ignore_patterns(".secrets"))
     secrets = {"site_secrets": {"ddclient": {"password": "planted-value"}, "pve": {"api_token_secret": "planted-too"}}}
     (folder / "group_vars/all/given.yml").write_text(yaml.safe_dump(secrets), encoding="utf-8")
+    hosts = folder / "hosts.yml"
+    hosts.write_text(hosts.read_text(encoding="utf-8").replace("YOURS", "SERIAL"), encoding="utf-8")
     site = folder / "group_vars/all/site.yml"
     data = yaml.safe_load(site.read_text(encoding="utf-8"))
     data["site_admin"] = {"user": "ops", "ssh_keys": ["ssh-ed25519 AAAA ops"]}
@@ -71,6 +73,19 @@ def test_reference_system_is_planned_without_secrets(inventory: Path) -> None:
     assert found["dry_run"] is False
     assert found["changed"] is False
     assert "planted" not in output + json.dumps(found)
+
+
+def test_placeholders_of_devices_are_refused_but_for_a_look(inventory: Path) -> None:
+    hosts = (inventory / "hosts.yml").read_text(encoding="utf-8")
+    (inventory / "hosts.yml").write_text(hosts.replace("SERIAL", "YOURS"), encoding="utf-8")
+    code, output, _found = run(inventory)
+    assert code != 0
+    assert "2 mistakes in inventory or catalog. No host was touched." in output
+    assert "hosts.yml: pve.node.pools.tank-hdd.vdevs.0.devices.0: /dev/disk/by-id/ata-YOURS stands for" in output
+    code, output, found = run(inventory, "-e", "incomplete=true")
+    assert code == 0, output
+    assert "Before this can be deployed: hosts.yml: pve.node.pools.tank-ssd" in output
+    assert [pool["name"] for pool in found["plan"]["nodes"]["pve"]["zfs"]["pools"]] == ["tank-ssd", "tank-hdd"]
 
 
 def test_all_mistakes_are_told_with_their_file(inventory: Path) -> None:

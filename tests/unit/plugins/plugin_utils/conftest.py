@@ -194,7 +194,12 @@ HOSTS: dict[str, Any] = {
             },
             "pools": {
                 "ssd": {"path": "/ssd", "size": "150G", "datasets": {"appdata": "30G"}},
-                "hdd": {"path": "/hdd", "size": "450G", "datasets": {"media": "100G"}},
+                "hdd": {
+                    "path": "/hdd",
+                    "size": "450G",
+                    "vdevs": [{"type": "mirror", "devices": ["/dev/disk/by-id/ata-A", "/dev/disk/by-id/ata-B"]}],
+                    "datasets": {"media": {"quota": "100G", "snapshots": "few"}},
+                },
                 "old": {"path": "/old", "size": "300G", "datasets": {"backups": "280G"}},
             },
         },

@@ -67,6 +67,14 @@ def host(*path: str, to: Any) -> Callable[[Any], None]:
     return put(*path, to=to, where="hosts")
 
 
+def pool(name: str, *path: str, to: Any) -> Callable[[Any], None]:
+    return host("pve", "node", "pools", name, *path, to=to)
+
+
+def devices(*names: str, kind: str = "stripe") -> dict[str, Any]:
+    return {"type": kind, "devices": [f"/dev/disk/by-id/{name}" for name in names]}
+
+
 def service(*path: str, to: Any) -> Callable[[Any], None]:
     return put(*path, to=to, where="catalog")
 
@@ -144,6 +152,16 @@ CASES = [
     Case("no-ssh-key", put("site_admin", "ssh_keys", to=[]), SITE, "site_admin.ssh_keys", "nobody could log in"),
     Case("bad-ssh-key", put("site_admin", "ssh_keys", to=["AAAA"]), SITE, "site_admin.ssh_keys.0", "no public SSH key"),
     Case("serial-too-long", both(put("site_storage", "database-of-the-photos-server", to={"source": "ssd", "as": "disk", "size": "1G", "mount": "/mnt/long"}), service("photos", "volumes", "database", to="database-of-the-photos-server")), SITE, "site_storage.database-of-the-photos-server.source", "longer than 20"),
+    Case("arc-too-small", host("pve", "node", "arc_max", to="512M"), "hosts.yml", "pve.node.arc_max", "ignores a limit of 512M.*Write at least 1G"),
+    Case("device-not-by-id", pool("hdd", "vdevs", to=[{"devices": ["/dev/sdb"]}]), "hosts.yml", "pve.node.pools.hdd.vdevs.0.devices.0", "another disk after the next start"),
+    Case("device-placeholder", pool("hdd", "vdevs", to=[devices("ata-YOURS")]), "hosts.yml", "pve.node.pools.hdd.vdevs.0.devices.0", "only the owner knows.*will be erased"),
+    Case("device-twice", pool("hdd", "vdevs", to=[devices("ata-A", "ata-A", kind="mirror")]), "hosts.yml", "pve.node.pools.hdd.vdevs.0.devices.1", "in pool hdd already"),
+    Case("too-few-devices", pool("hdd", "vdevs", to=[devices("ata-A", kind="mirror")]), "hosts.yml", "pve.node.pools.hdd.vdevs.0.devices", "a mirror needs at least 2"),
+    Case("vdevs-differ", pool("hdd", "vdevs", to=[devices("ata-A", "ata-B", kind="mirror"), devices("ata-C")]), "hosts.yml", "pve.node.pools.hdd.vdevs", "only as safe as the weakest"),
+    Case("vdevs-missing", pool("ssd", "log", to=[devices("ata-C")]), "hosts.yml", "pve.node.pools.ssd.vdevs", "log cannot be a pool"),
+    Case("bad-pool-name", pool("mirror-tank", to={"path": "/tank"}), "hosts.yml", "pve.node.pools.mirror-tank", "ZFS takes no pool of the name"),
+    Case("bad-recordsize", pool("hdd", "datasets", "media", to={"recordsize": "100K"}), "hosts.yml", "pve.node.pools.hdd.datasets.media.recordsize", "no power of two"),
+    Case("property-twice", pool("hdd", "datasets", "media", to={"quota": "1G", "properties": {"quota": "2G"}}), "hosts.yml", "pve.node.pools.hdd.datasets.media.properties.quota", "given twice"),
     Case("alerts-without-groups", lambda s: s.files.update({"films/alerts.yml": "rules: []\n"}), "catalog/films/alerts.yml", "groups", "list of groups"),
     # between two declarations of one service
     Case("volume-undeclared", films("volumes", "cache", to="/cache"), FILMS, "containers.films.volumes.cache", "no such volume", True),
@@ -234,6 +252,13 @@ CASES = [
     Case("disks-over-storage", host("back", "guest", "disk", to="60G"), "hosts.yml", "pve.node.disk_storage_size", "want 80G", True),
     Case("datasets-over-pool", host("pve", "node", "pools", "ssd", "datasets", "appdata", to="140G"), "hosts.yml", "pve.node.pools.ssd.size", "are 160G, the pool has 150G", True),
     Case("disk-over-dataset", both(host("pve", "node", "pools", "ssd", "datasets", "db", to="10G"), put("site_storage", "database", "source", to="ssd/db")), SITE, "site_storage.database.size", "does not fit", True),
+    Case("device-twice", pool("old", "vdevs", to=[devices("ata-A")]), "hosts.yml", "pve.node.pools.old.vdevs.0.devices.0", "in pool hdd already", True, name="device-in-two-pools"),
+    Case("device-twice", pool("old", "vdevs", to=[devices("ata-A-part2")]), "hosts.yml", "pve.node.pools.old.vdevs.0.devices.0", "ata-A in pool hdd is on it", True, name="disk-and-its-partition"),
+    Case("only-for-zfs", pool("hdd", "kind", to="directory"), "hosts.yml", "pve.node.pools.hdd.vdevs", "plain directory", True),
+    Case("only-for-zfs", both(pool("hdd", "kind", to="directory"), pool("hdd", "vdevs", to=[])), "hosts.yml", "pve.node.pools.hdd.datasets.media", "plain directory", True, name="snapshots-of-a-directory"),
+    Case("dataset-without-parent", pool("hdd", "datasets", "photos/thumbs", to={}), "hosts.yml", "pve.node.pools.hdd.datasets.photos/thumbs", "parent hdd/photos is not listed", True),
+    Case("unknown-snapshot-policy", pool("hdd", "datasets", "media", to={"snapshots": "fwe"}), "hosts.yml", "pve.node.pools.hdd.datasets.media.snapshots", "Did you mean few", True),
+    Case("unknown-snapshot-policy", pool("ssd", "snapshots", to="standart"), "hosts.yml", "pve.node.pools.ssd.snapshots", "Did you mean standard", True, name="unknown-snapshot-policy-of-pool"),
     Case("services-over-host", films("memory", to="9G"), "hosts.yml", "back.guest.memory", "the containers on back", True),
     Case("repository-class", put("site_backup", to={"repositories": {"local": {"class": "backup"}}}), SITE, "site_backup.repositories.local.class", "Did you mean backups|no storage class", True),
     Case("ingest-google-photos", ingest(remote="google"), SITE, f"{FETCH}.remote", "OneDrive, Google Drive or Dropbox.*Takeout and immich-go", True),
