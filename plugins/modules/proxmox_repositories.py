@@ -68,17 +68,17 @@ ARGUMENTS: dict[str, Any] = {
 PRODUCT = re.compile(r"//(?:enterprise|download)\.proxmox\.com/debian/(pve|ceph-[a-z]+)/?$")
 
 
-def handle_of(repository: dict[str, Any]) -> str | None:
-    """The API's name of a repository that a file holds: ``enterprise``, ``ceph-squid-no-subscription``; None: another.
-
-    One that offers something else besides, as both channels in one line, is nobody's to switch.
-    """
-    products = {match[1] for uri in repository.get("URIs") or [] if (match := PRODUCT.search(str(uri)))}
+def handles_of(repository: dict[str, Any]) -> list[str]:
+    """The API's names of what a line of a file holds: ``enterprise``, ``ceph-squid-no-subscription``."""
+    products = [match[1] for uri in repository.get("URIs") or [] if (match := PRODUCT.search(str(uri)))]
     components = [str(one).removeprefix("pve-") for one in repository.get("Components") or []]
-    if len(products) != 1 or len(repository.get("URIs") or []) != 1 or len(components) != 1:
-        return None
-    product = products.pop()
-    return components[0] if product == "pve" else f"{product}-{components[0]}"
+    return [one if product == "pve" else f"{product}-{one}" for product in products for one in components]
+
+
+def handle_of(repository: dict[str, Any]) -> str | None:
+    """The one name of a line; None for others and for a line that holds something else besides: it is not ours."""
+    whole = len(repository.get("URIs") or []) == 1 and len(repository.get("Components") or []) == 1
+    return next(iter(handles_of(repository)), None) if whole else None
 
 
 def enabled(value: Any) -> bool:
@@ -97,6 +97,12 @@ def rows_of(answer: dict[str, Any], to: str) -> list[tuple[str, int, str, bool]]
             if handle:
                 found.append((str(file.get("path")), index, handle, enabled(repository.get("Enabled"))))
     return found
+
+
+def shared(answer: dict[str, Any]) -> set[str]:
+    """Handles in enabled lines that hold something else besides."""
+    lines = [one for file in answer["files"] for one in file.get("repositories") or [] if enabled(one.get("Enabled"))]
+    return {handle for line in lines if handle_of(line) is None for handle in handles_of(line)}
 
 
 def wanted_states(channel: str, on: set[str]) -> dict[str, bool]:
@@ -132,9 +138,8 @@ def plan(pve: Pve, params: dict[str, Any], answer: dict[str, Any], rows: list[tu
             describe = f"switch off the repository {handle} of node {node} in {file}"
             data = {"path": file, "index": index, "enabled": False}
             steps.append(Step(describe, functools.partial(switch, pve, path, describe, data)))
-    mine = {handle for _path, _index, handle, state in rows if state}
-    for handle in [name for name, keep in wanted.items() if not keep and name in on and name not in mine]:
-        warnings.append(f"The repository {handle} of node {node} stays on: its line or mirror holds something else too")
+    for handle in [name for name, keep in wanted.items() if not keep and name in shared(answer)]:
+        warnings.append(f"The repository {handle} of node {node} stays on: its line holds something else too")
         wanted = {**wanted, handle: True}
     before = {handle: handle in on for handle in wanted}
     return Plan(before, wanted, tuple(steps), tuple(warnings), {"repositories": wanted})
