@@ -12,6 +12,8 @@ version_added: 0.1.0
 description:
   - Asks the API for its version, the node's storages and PCI devices, and compares them with what images and guests
     need. Tells all that is missing at once, each with what to do. Changes nothing.
+  - Of devices for guests it tells those that are missing, those without an IOMMU group and those that share theirs
+    with something else; of guests with devices, a machine that cannot take them.
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
 attributes:
@@ -142,19 +144,56 @@ def storage_problems(node: str, needed: dict[str, set[str]], rows: list[dict[str
     return problems
 
 
+def group_of(row: dict[str, Any]) -> int:
+    value = row.get("iommugroup")
+    return int(value) if value is not None else -1
+
+
 def device_problems(node: str, wanted: list[str], rows: list[dict[str, Any]]) -> list[str]:
-    """(pure)"""
+    """(pure) The API leaves out bridges, which may share a group."""
     have = {str(row.get("id")): row for row in rows}
     problems = []
     for path in wanted:
-        if path not in have:
+        row = have.get(path)
+        if row is None:
             known = ", ".join(sorted(have)) or "none"
             problems.append(f"node {node} has no PCI device {path} (it has {known}): is it on in the firmware?")
-        elif int(have[path].get("iommugroup", -1)) < 0:
+        elif group_of(row) < 0:
             problems.append(
                 f"PCI device {path} of node {node} has no IOMMU group: switch on VT-d (Intel) or AMD-Vi in the firmware"
-                " and intel_iommu=on on the kernel's command line"
+                " and, before kernel 6.8, intel_iommu=on on the kernel's command line; then restart the node"
             )
+        else:
+            problems += sharers(node, path, row, rows)
+    return problems
+
+
+def sharers(node: str, path: str, row: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
+    """(pure) Functions of the same card may go along; anything else in the group hinders."""
+    card = path.rpartition(".")[0]
+    others = [other for other in rows if group_of(other) == group_of(row) and not str(other.get("id")).startswith(card)]
+    if not others:
+        return []
+    names = ", ".join(f"{other.get('id')} {other.get('device_name') or ''}".strip() for other in others)
+    return [
+        f"PCI device {path} of node {node} shares IOMMU group {group_of(row)} with {names}: a guest would take these "
+        "from the host as well. Try another slot, or newer firmware"
+    ]
+
+
+def guest_problems(guests: list[dict[str, Any]]) -> list[str]:
+    """(pure) Machines that cannot take their devices: the task of the start would fail."""
+    problems = []
+    for guest in guests:
+        name = guest.get("name") or guest.get("vmid")
+        q35 = "q35" in str(guest.get("machine") or "")
+        for slot, device in sorted((guest.get("pci") or {}).items()):
+            if not isinstance(device, dict):
+                continue
+            if device.get("legacy_igd") and (q35 or guest.get("vga") != "none"):
+                problems.append(f"{slot} of {name} is a legacy IGD: it needs machine pc (i440fx, no q35) and vga none")
+            if device.get("pcie") and not q35:
+                problems.append(f"{slot} of {name} is PCI Express: it needs machine q35, or no pcie")
     return problems
 
 
@@ -173,6 +212,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         to = f"read the PCI devices of {node}"
         found = pve.get_list(f"nodes/{node}/hardware/pci", to)
         problems += device_problems(node, params["devices"], found)
+    problems += guest_problems(params["guests"])
     if problems and params["fatal"]:
         raise _reconcile.Failure(f"Unable to use node {node}: " + "; ".join(problems), problems=problems)
     for problem in problems:

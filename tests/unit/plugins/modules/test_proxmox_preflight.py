@@ -51,6 +51,37 @@ def test_everything_missing_is_told_at_once(lab):
     assert len(mild["problems"]) == 4
 
 
+def test_a_shared_group_is_told_but_not_the_functions_of_the_card(lab):
+    row = lab.world.data["pci"][0]
+    sound = {**row, "id": "0000:00:02.1", "class": "0x040300"}
+    disk = {**row, "id": "0000:00:17.0", "class": "0x010601", "device_name": "SATA Controller"}
+    lab.world.data["pci"] = [row, sound]
+    assert lab.run(proxmox_preflight, **NEEDS)["problems"] == []
+    lab.world.data["pci"] = [row, sound, disk]
+    text = lab.run(proxmox_preflight, **NEEDS)["msg"]
+    assert f"shares IOMMU group {row['iommugroup']} with 0000:00:17.0 SATA Controller" in text
+    assert "0000:00:02.1" not in text
+
+
+@pytest.mark.parametrize(
+    ("guest", "words"),
+    [
+        ({"machine": "q35", "pci": {"hostpci0": {"mapping": "igpu", "pcie": True}}}, ""),
+        ({"machine": "pc", "vga": "none", "pci": {"hostpci0": {"mapping": "igpu", "legacy_igd": True}}}, ""),
+        (
+            {"machine": "q35", "vga": "none", "pci": {"hostpci0": {"legacy_igd": True}}},
+            "legacy IGD: it needs machine pc",
+        ),
+        ({"vga": "std", "pci": {"hostpci0": {"legacy_igd": True}}}, "and vga none"),
+        ({"pci": {"hostpci0": {"mapping": "igpu", "pcie": True}}}, "it needs machine q35"),
+        ({"machine": "pc-q35-9.0", "pci": {"hostpci0": {"pcie": True}, "hostpci1": None}}, ""),
+    ],
+)
+def test_a_machine_that_cannot_take_its_device(guest, words):
+    found = proxmox_preflight.guest_problems([{"name": "vm", **guest}])
+    assert (words in found[0]) if words else found == []
+
+
 def test_wrong_token(lab):
     result = lab.run(proxmox_preflight, **NEEDS, api_token_secret="wrong")
     assert result["msg"] == "Unable to read the version: invalid token value!"
