@@ -10,17 +10,17 @@ from .site_schema import ABSOLUTE
 
 PURPOSES = ("media", "photos", "backups", "appdata", "database", "logs", "downloads", "disks", "plain")
 DEVICES = Items(Text("Device, as /dev/disk/by-id/..."), "Whole disks or partitions, by /dev/disk/by-id", least=1)
-VDEV_TYPES = ("stripe", "mirror", "raidz1", "raidz2", "raidz3")
+VDEV_TYPES = ("disk", "mirror", "raidz1", "raidz2", "raidz3")
 VDEV = Table(
     {
-        "type": Text("How the devices hold the data", default="stripe", choices=VDEV_TYPES),
+        "type": Text("How the devices hold the data", default="disk", choices=VDEV_TYPES),
         "devices": DEVICES,
     },
     "A group of devices; a pool is as safe as its weakest",
     required=("devices",),
 )
 SPECIAL = Table(
-    {"type": Text("How the devices hold the data", default="stripe", choices=("stripe", "mirror")), "devices": DEVICES},
+    {"type": Text("How the devices hold the data", default="disk", choices=("disk", "mirror")), "devices": DEVICES},
     "A group of devices beside the data",
     required=("devices",),
 )
@@ -37,7 +37,9 @@ DATASET = Table(
         "compression": Text("lz4, zstd, off, ..."),
         "atime": Flag("Whether reading a file is written down", default=None),
         "encryption": Flag("Encrypted, by a key that is generated and lies on the node's system disk"),
-        "snapshots": Text("Policy of snapshots, none: no snapshots; default the pool's"),
+        "snapshots": Text(
+            "Policy: standard, brief, your own, or none, which also removes those made before; default the pool's"
+        ),
         "properties": PROPERTIES,
     },
     "A dataset",
@@ -55,7 +57,9 @@ POOL = Table(
         "cache": Items(Text("Device, as /dev/disk/by-id/..."), "Devices that cache reads"),
         "spares": Items(Text("Device, as /dev/disk/by-id/..."), "Devices that take a broken one's place"),
         "properties": PROPERTIES,
-        "scrub": Flag("Read all data once a month and repair it", default=True),
+        "scrub": Text(
+            "How often all data is read and repaired", default="monthly", choices=("monthly", "weekly", "never")
+        ),
         "snapshots": Text("Policy of snapshots of all its datasets"),
         "datasets": Named(DATASET, "Datasets: a quota, or more", pattern=DATASET_NAME, wanted="a dataset's name"),
     },
@@ -64,6 +68,13 @@ POOL = Table(
 )
 COUNT = Number("How many are kept", least=0, most=10000, default=0)
 SNAPSHOT_POLICY = Table(
-    {"hourly": COUNT, "daily": COUNT, "weekly": COUNT, "monthly": COUNT, "yearly": COUNT},
+    {
+        "frequently": COUNT,
+        "hourly": COUNT,
+        "daily": COUNT,
+        "weekly": COUNT,
+        "monthly": COUNT,
+        "yearly": COUNT,
+    },
     "How many snapshots of each kind are kept",
 )

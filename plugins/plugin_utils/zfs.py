@@ -25,13 +25,8 @@ PRESETS: dict[str, dict[str, str]] = {
     "disks": {},
     "plain": {},
 }
-# Always all kinds: sanoid's own defaults are not zero
-POLICIES: dict[str, dict[str, int]] = {
-    "standard": {"hourly": 24, "daily": 14, "weekly": 4, "monthly": 3, "yearly": 0},
-    "few": {"hourly": 0, "daily": 7, "weekly": 4, "monthly": 0, "yearly": 0},
-    "long": {"hourly": 24, "daily": 30, "weekly": 8, "monthly": 12, "yearly": 2},
-}
-NO_SNAPSHOTS = "none"
+# Templates of role zfs_snapshots; "none" also removes the snapshots that it made before
+POLICIES = ("standard", "brief", "none")
 
 
 def pools(node: Host) -> dict[str, Tree]:
@@ -49,7 +44,7 @@ def node_plan(site: Site, node: Host) -> Tree:
         "datasets": [
             dataset_plan(site, node, pool, name) for pool in zfs_pools(node) for name in parents_first(node, pool)
         ],
-        "snapshots": snapshots(node),
+        "snapshots": snapshots(site, node),
         "keys": [
             {"path": key_path(pool, name), "secret": secret_name(node, pool, name)}
             for pool, name, body in datasets(node)
@@ -60,7 +55,6 @@ def node_plan(site: Site, node: Host) -> Tree:
 
 def pool_plan(node: Host, name: str, body: Tree) -> Tree:
     """A pool that the role makes when it is missing."""
-    own = {"mountpoint": body["path"].rstrip("/")} if body["path"].rstrip("/") != f"/{name}" else {}
     return {
         "name": name,
         "vdevs": body["vdevs"],
@@ -68,8 +62,9 @@ def pool_plan(node: Host, name: str, body: Tree) -> Tree:
         "log": body["log"],
         "cache": body["cache"],
         "spares": body["spares"],
-        "properties": {"ashift": "12", "autotrim": "on"} | plain(body["properties"]),
-        "filesystem_properties": {**COMMON, **own},
+        "properties": {"ashift": 12, "autotrim": True, **body["properties"]},
+        "filesystem_properties": dict(COMMON),
+        "mountpoint": body["path"].rstrip("/"),
         "scrub": body["scrub"],
     }
 
@@ -80,18 +75,16 @@ def parents_first(node: Host, pool: str) -> list[str]:
 
 def dataset_plan(site: Site, node: Host, pool: str, name: str) -> Tree:
     body = pools(node)[pool]["datasets"][name]
-    given = {key: body[key] for key in ("recordsize", "compression") if body[key]}
-    if body["atime"] is not None:
-        given["atime"] = "on" if body["atime"] else "off"
+    given = {key: body[key] for key in ("recordsize", "compression", "atime") if body[key] is not None}
     # a disk limits itself: a quota of its size would have no room for the disk's metadata
     if body["quota"] and not holds_disks(site, node, pool, name):
         given["quota"] = body["quota"]
-    if body["encryption"]:
-        given |= {"encryption": "aes-256-gcm", "keyformat": "hex", "keylocation": f"file://{key_path(pool, name)}"}
+    key = {"encryption": {"key_file": key_path(pool, name), "key_format": "hex"}} if body["encryption"] else {}
     return {
         "name": f"{pool}/{name}",
         "type": "filesystem",
-        "properties": {**preset(site, node, pool, name), **given, **plain(body["properties"])},
+        "properties": {**preset(site, node, pool, name), **given, **body["properties"]},
+        **key,
     }
 
 
@@ -129,17 +122,6 @@ def disk_classes(site: Site, node: Host) -> Iterator[Tree]:
                 yield site.storage(name) or {}
 
 
-def plain(properties: Tree) -> dict[str, str]:
-    """YAML's true is ZFS' on, but in user properties (their names have a colon) it stays true."""
-    return {name: word(value, ":" in name) for name, value in properties.items()}
-
-
-def word(value: object, user: bool) -> str:
-    if isinstance(value, bool):
-        return str(value).lower() if user else ("on" if value else "off")
-    return str(value)
-
-
 def datasets(node: Host) -> Iterator[tuple[str, str, Tree]]:
     """(pool, name, body) of every dataset of a ZFS pool."""
     for pool, body in zfs_pools(node).items():
@@ -164,22 +146,21 @@ def secrets(node: Host) -> list[Tree]:
     ]
 
 
-def policies(node: Host) -> dict[str, Tree]:
-    return {**POLICIES, **(node.node or {})["snapshot_policies"]}
+def policies(node: Host) -> list[str]:
+    return [*POLICIES, *(node.node or {})["snapshot_policies"]]
 
 
 def policy_of(node: Host, pool: str, body: Tree) -> str:
-    """Name of the policy of a dataset; empty: no snapshots by us."""
-    name = body["snapshots"] or pools(node)[pool]["snapshots"] or NO_SNAPSHOTS
-    return "" if name == NO_SNAPSHOTS else str(name)
+    """Name of the policy of a dataset; empty: its snapshots are not ours."""
+    return str(body["snapshots"] or pools(node)[pool]["snapshots"] or "")
 
 
-def snapshots(node: Host) -> Tree:
-    """Policies that are used, and by which datasets."""
-    wanted = {f"{pool}/{name}": policy_of(node, pool, body) for pool, name, body in datasets(node)}
-    wanted = {name: policy for name, policy in wanted.items() if policy}
-    known = policies(node)
-    return {
-        "policies": {name: body for name, body in known.items() if name in wanted.values()},
-        "datasets": wanted,
-    }
+def snapshots(site: Site, node: Host) -> Tree:
+    """As role zfs_snapshots takes it. The disks of guests lie one below."""
+    found = []
+    for pool, name, body in datasets(node):
+        policy = policy_of(node, pool, body)
+        if policy:
+            below = "yes" if holds_disks(site, node, pool, name) else "no"
+            found.append({"name": f"{pool}/{name}", "template": policy, "recursive": below})
+    return {"templates": (node.node or {})["snapshot_policies"], "datasets": found}

@@ -14,7 +14,7 @@ from .problems import Where, suggest
 
 STEADY = ("/dev/disk/by-id/", "/dev/disk/by-partuuid/", "/dev/disk/by-vdev/", "/dev/mapper/")
 PLACEHOLDER = re.compile(r"YOURS|CHANGE_?ME|XXXX|<|>", re.IGNORECASE)
-LEAST = {"stripe": 1, "mirror": 2, "raidz1": 2, "raidz2": 3, "raidz3": 4}
+LEAST = {"disk": 1, "mirror": 2, "raidz1": 2, "raidz2": 3, "raidz3": 4}
 RESERVED = re.compile(r"(mirror|raidz|draid|spare|log|cache|special|dedup)|^(?![A-Za-z])|^c[0-9]")
 GROUPS = ("vdevs", "special", "log")
 LISTS = ("cache", "spares")
@@ -123,9 +123,9 @@ def check_pool(site: Site, name: str, body: Tree, where: Where) -> None:
                     "too-few-devices",
                     where.at(group, index, "devices"),
                     f"a {vdev['type']} needs at least {LEAST[vdev['type']]} devices, there are {len(vdev['devices'])}",
-                    "Add a device, or use type: stripe (which loses all with one disk)",
+                    "Add a device, or use type: disk (which loses all with one device)",
                 )
-    kinds = {(vdev["type"], 1 if vdev["type"] == "stripe" else len(vdev["devices"])) for vdev in body["vdevs"]}
+    kinds = {(vdev["type"], 1 if vdev["type"] == "disk" else len(vdev["devices"])) for vdev in body["vdevs"]}
     if len(kinds) > 1:
         site.problems.add(
             "vdevs-differ",
@@ -141,7 +141,7 @@ def check_pool(site: Site, name: str, body: Tree, where: Where) -> None:
             f"{', '.join(others)} cannot be a pool without groups for the data",
             "Name the groups that the pool has: vdevs",
         )
-    if any(vdev["type"] == "stripe" for vdev in body["special"]):
+    if any(vdev["type"] == "disk" for vdev in body["special"]):
         site.problems.warn(
             "special-without-mirror",
             where.at("special"),
@@ -171,5 +171,5 @@ def check_dataset(site: Site, node: Host, pool: str, name: str, options: Tree, w
     if policy and policy not in known:
         own = bool(options["snapshots"])
         place = where.at("snapshots") if own else node.where.at("node", "pools", pool, "snapshots")
-        remedy = suggest(policy, [*known, zfs.NO_SNAPSHOTS])
+        remedy = suggest(policy, known)
         site.problems.add("unknown-snapshot-policy", place, f"no policy is called {policy!r}", remedy)

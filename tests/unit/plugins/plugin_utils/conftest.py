@@ -198,7 +198,7 @@ HOSTS: dict[str, Any] = {
                     "path": "/hdd",
                     "size": "450G",
                     "vdevs": [{"type": "mirror", "devices": ["/dev/disk/by-id/ata-A", "/dev/disk/by-id/ata-B"]}],
-                    "datasets": {"media": {"quota": "100G", "snapshots": "few"}},
+                    "datasets": {"media": {"quota": "100G", "snapshots": "brief"}},
                 },
                 "old": {"path": "/old", "size": "300G", "datasets": {"backups": "280G"}},
             },

@@ -71,7 +71,7 @@ def pool(name: str, *path: str, to: Any) -> Callable[[Any], None]:
     return host("pve", "node", "pools", name, *path, to=to)
 
 
-def devices(*names: str, kind: str = "stripe") -> dict[str, Any]:
+def devices(*names: str, kind: str = "disk") -> dict[str, Any]:
     return {"type": kind, "devices": [f"/dev/disk/by-id/{name}" for name in names]}
 
 
@@ -257,7 +257,7 @@ CASES = [
     Case("only-for-zfs", pool("hdd", "kind", to="directory"), "hosts.yml", "pve.node.pools.hdd.vdevs", "plain directory", True),
     Case("only-for-zfs", both(pool("hdd", "kind", to="directory"), pool("hdd", "vdevs", to=[])), "hosts.yml", "pve.node.pools.hdd.datasets.media", "plain directory", True, name="snapshots-of-a-directory"),
     Case("dataset-without-parent", pool("hdd", "datasets", "photos/thumbs", to={}), "hosts.yml", "pve.node.pools.hdd.datasets.photos/thumbs", "parent hdd/photos is not listed", True),
-    Case("unknown-snapshot-policy", pool("hdd", "datasets", "media", to={"snapshots": "fwe"}), "hosts.yml", "pve.node.pools.hdd.datasets.media.snapshots", "Did you mean few", True),
+    Case("unknown-snapshot-policy", pool("hdd", "datasets", "media", to={"snapshots": "breif"}), "hosts.yml", "pve.node.pools.hdd.datasets.media.snapshots", "Did you mean brief", True),
     Case("unknown-snapshot-policy", pool("ssd", "snapshots", to="standart"), "hosts.yml", "pve.node.pools.ssd.snapshots", "Did you mean standard", True, name="unknown-snapshot-policy-of-pool"),
     Case("services-over-host", films("memory", to="9G"), "hosts.yml", "back.guest.memory", "the containers on back", True),
     Case("repository-class", put("site_backup", to={"repositories": {"local": {"class": "backup"}}}), SITE, "site_backup.repositories.local.class", "Did you mean backups|no storage class", True),

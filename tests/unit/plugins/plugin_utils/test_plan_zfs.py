@@ -33,22 +33,23 @@ def test_only_a_pool_with_devices_is_made(sample: Any) -> None:
             "log": [],
             "cache": [],
             "spares": [],
-            "properties": {"ashift": "12", "autotrim": "on"},
+            "properties": {"ashift": 12, "autotrim": True},
             "filesystem_properties": COMMON,
-            "scrub": True,
+            "mountpoint": "/hdd",
+            "scrub": "monthly",
         }
     ]
 
 
 def test_a_pool_is_mounted_where_the_inventory_says(sample: Any) -> None:
     pool(sample, "hdd")["path"] = "/srv/hdd"
-    assert zfs(sample)["pools"][0]["filesystem_properties"]["mountpoint"] == "/srv/hdd"
+    assert zfs(sample)["pools"][0]["mountpoint"] == "/srv/hdd"
 
 
 def test_properties_follow_from_the_purpose(sample: Any) -> None:
     assert dataset(sample, "hdd/media") == {**COMMON, "recordsize": "1M", "quota": "100G"}
     pool(sample, "hdd")["datasets"]["pictures"] = {"purpose": "photos", "compression": "zstd", "atime": True}
-    assert dataset(sample, "hdd/pictures") == {**COMMON, "recordsize": "1M", "compression": "zstd", "atime": "on"}
+    assert dataset(sample, "hdd/pictures") == {**COMMON, "recordsize": "1M", "compression": "zstd", "atime": True}
     pool(sample, "hdd")["datasets"]["logs"] = "10G"
     assert dataset(sample, "hdd/logs") == {**COMMON, "compression": "zstd", "quota": "10G"}
 
@@ -67,12 +68,12 @@ def test_a_dataset_of_disks_has_no_quota(sample: Any) -> None:
     assert {"id": "hdd-db", "type": "zfspool", "pool": "hdd/db"} in node["storages"]
 
 
-def test_own_properties_are_text(sample: Any) -> None:
+def test_own_properties_pass_through(sample: Any) -> None:
     pool(sample, "hdd")["datasets"]["media"] = {
         "properties": {"dedup": False, "com.sun:auto-snapshot": False, "copies": 2}
     }
     found = dataset(sample, "hdd/media")
-    assert (found["dedup"], found["com.sun:auto-snapshot"], found["copies"]) == ("off", "false", "2")
+    assert (found["dedup"], found["com.sun:auto-snapshot"], found["copies"]) == (False, False, 2)
 
 
 def test_parents_come_first(sample: Any) -> None:
@@ -88,9 +89,8 @@ def test_a_childs_quota_is_not_counted_twice(sample: Any) -> None:
 
 def test_an_encrypted_dataset_has_a_generated_key(sample: Any) -> None:
     pool(sample, "hdd")["datasets"]["media"] = {"encryption": True}
-    found = dataset(sample, "hdd/media")
-    assert (found["encryption"], found["keyformat"]) == ("aes-256-gcm", "hex")
-    assert found["keylocation"] == "file:///etc/zfs/keys/hdd-media.key"
+    found = next(one for one in zfs(sample)["datasets"] if one["name"] == "hdd/media")
+    assert found["encryption"] == {"key_file": "/etc/zfs/keys/hdd-media.key", "key_format": "hex"}
     plan = sample.plan().plan
     name = "zfs_key.pve-hdd-media"
     assert {"name": name, "length": 64, "kind": "hex"} in plan["secrets"]
@@ -99,17 +99,21 @@ def test_an_encrypted_dataset_has_a_generated_key(sample: Any) -> None:
 
 def test_snapshots_are_asked_for(sample: Any) -> None:
     assert zfs(sample)["snapshots"] == {
-        "policies": {"few": {"hourly": 0, "daily": 7, "weekly": 4, "monthly": 0, "yearly": 0}},
-        "datasets": {"hdd/media": "few"},
+        "templates": {},
+        "datasets": [{"name": "hdd/media", "template": "brief", "recursive": "no"}],
     }
 
 
 def test_a_pools_policy_is_for_all_but_who_says_otherwise(sample: Any) -> None:
     sample.hosts["pve"]["node"]["snapshot_policies"] = {"mine": {"daily": 3}}
-    pool(sample, "hdd").update(snapshots="mine", datasets={"media": {"snapshots": "none"}, "logs": "1G"})
+    pool(sample, "hdd").update(snapshots="mine", datasets={"media": {"snapshots": "none"}, "db": {"purpose": "disks"}})
+    counts = dict.fromkeys(("frequently", "hourly", "weekly", "monthly", "yearly"), 0)
     assert zfs(sample)["snapshots"] == {
-        "policies": {"mine": {"hourly": 0, "daily": 3, "weekly": 0, "monthly": 0, "yearly": 0}},
-        "datasets": {"hdd/logs": "mine"},
+        "templates": {"mine": {**counts, "daily": 3}},
+        "datasets": [
+            {"name": "hdd/media", "template": "none", "recursive": "no"},
+            {"name": "hdd/db", "template": "mine", "recursive": "yes"},
+        ],
     }
 
 
@@ -117,7 +121,7 @@ def test_a_directory_is_no_business_of_zfs(sample: Any) -> None:
     for name in ("ssd", "hdd", "old"):
         pool(sample, name).update(kind="directory", vdevs=[], datasets={**pool(sample, name)["datasets"]})
     pool(sample, "hdd")["datasets"]["media"] = "100G"
-    assert zfs(sample) == {"pools": [], "datasets": [], "snapshots": {"policies": {}, "datasets": {}}, "keys": []}
+    assert zfs(sample) == {"pools": [], "datasets": [], "snapshots": {"templates": {}, "datasets": []}, "keys": []}
 
 
 def test_one_special_device_is_a_warning(sample: Any) -> None:
