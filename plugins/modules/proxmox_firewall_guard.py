@@ -67,6 +67,8 @@ revert:
 
 import ipaddress
 import os
+import re
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -76,6 +78,7 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_firewall 
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure, Plan, Step
 
 NAME = "pve-firewall"
+PROC = Path("/proc")
 CLUSTER = "/etc/pve/firewall/cluster.fw"
 MACROS = {"SSH": "22"}
 SPEC: dict[str, Any] = {
@@ -86,9 +89,27 @@ SPEC: dict[str, Any] = {
 }
 
 
-def controller_of(environment: dict[str, str]) -> tuple[str, int]:
+def connection(proc: Path, pid: int) -> str:
+    """SSH_CONNECTION of this process or of the nearest one above it that has it: sudo takes it away."""
+    for _generation in range(20):
+        try:
+            pairs = (proc / str(pid) / "environ").read_bytes().split(b"\0")
+            status = (proc / str(pid) / "status").read_text(encoding="ascii", errors="replace")
+        except OSError:
+            break
+        found = next((pair for pair in pairs if pair.startswith(b"SSH_CONNECTION=")), None)
+        if found is not None:
+            return found.partition(b"=")[2].decode("ascii", "replace")
+        parent = re.search(r"^PPid:\s*(\d+)", status, re.MULTILINE)
+        pid = int(parent[1]) if parent else 0
+        if pid < 2:
+            break
+    return ""
+
+
+def controller_of(line: str) -> tuple[str, int]:
     """(the controller's address, the node's SSH port) of this very connection."""
-    words = environment.get("SSH_CONNECTION", "").split()
+    words = line.split()
     if len(words) != 4:
         return "", 22
     address = ipaddress.ip_address(words[0].partition("%")[0])
@@ -164,7 +185,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     if not node.replace("-", "").isalnum():
         raise Failure(f"Unable to guard the firewall of {node!r}: this is no name of a node")
     rules = [canonical(rule_from_user(rule)) for rule in params["rules"]]
-    address, ssh = controller_of(dict(os.environ))
+    address, ssh = controller_of(os.environ.get("SSH_CONNECTION") or connection(PROC, os.getpid()))
     warnings = ["The connection is none of SSH: whether the rules let the controller in is not known"]
     if address:
         check(rules, address, ssh, params["api_port"])

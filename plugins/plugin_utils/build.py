@@ -179,12 +179,21 @@ def host_plan(site: Site, host: Host) -> Tree:
         "scrape": monitoring.scrape(site, host),
         "prometheus_url": monitoring.prometheus_url(site, host),
         "late": ["render_gid", "gpu_devices"] if uses_gpu(site, host) else [],
+        "gpu": gpu_of(site, host),
     }
 
 
 def uses_gpu(site: Site, host: Host) -> bool:
     wanted = any(body["gpu"] for service in site.on(host.name) for body in service.containers.values())
     return wanted and placement.gpu_on(host)
+
+
+def gpu_of(site: Site, host: Host) -> str | None:
+    """Whether the host has a GPU to set up, and whether a service cannot do without it."""
+    if not placement.gpu_on(host):
+        return None
+    needs = any(body["gpu"] == "required" for service in site.on(host.name) for body in service.containers.values())
+    return "required" if needs else "optional"
 
 
 def check_gpu(site: Site, host: Host) -> None:

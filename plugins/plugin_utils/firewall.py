@@ -112,6 +112,13 @@ def node_rules(site: Site, host: Host) -> list[Tree]:
     """The Proxmox node's own rules: SSH, the web interface, NFS where a class asks for it."""
     node = host.node or {}
     sources = network.cidrs(site, node["reach"])
+    if not sources:
+        site.problems.add(
+            "node-closed",
+            host.where.at("node", "reach"),
+            f"nobody could reach SSH and the web interface of {host.name}, the controller included",
+            "Name the zone from which you work, as in reach: [lan]",
+        )
     rules = [
         rule(source, port, "tcp", comment)
         for port, comment in ((22, "ssh"), (node["api"]["port"], "web interface"))

@@ -49,8 +49,27 @@ def machines(plan: Tree) -> list[str]:
         found.append(
             f"{guest['name']:<12} VM {guest['vmid']} on {guest['node']}: {guest['cores']} cores, {memory}, {disks}{gpu}"
         )
+    for name, node in plan["nodes"].items():
+        found += pool_lines(name, node["zfs"])
     for name, host in plan["hosts"].items():
         found += [f"{name:<12} {mount['path']} <- {mount['kind']} {mount['source']}" for mount in host["mounts"]]
+    return found
+
+
+def pool_lines(node: str, zfs: Tree) -> list[str]:
+    """Pools that are made, their devices and datasets; datasets of pools that are there already."""
+    found = []
+    for pool in zfs["pools"]:
+        groups = " + ".join(f"{vdev['type']} of {', '.join(vdev['devices'])}" for vdev in pool["vdevs"])
+        found.append(f"{node:<12} pool {pool['name']}: {groups}")
+    policies = {one["name"]: one["template"] for one in zfs["snapshots"]["datasets"]}
+    for dataset in zfs["datasets"]:
+        values = [
+            f"{key} {dataset['properties'][key]}" for key in ("quota", "recordsize") if key in dataset["properties"]
+        ]
+        values += ["encrypted"] if dataset.get("encryption") else []
+        values += [f"snapshots {policies[dataset['name']]}"] if dataset["name"] in policies else []
+        found.append(f"{node:<12} dataset {dataset['name']}{': ' if values else ''}{', '.join(values)}")
     return found
 
 

@@ -15,6 +15,7 @@ CONCERNS: dict[str, str] = {
     "proxmox": "the node: images, mappings, guests, its firewall",
     "guests": "virtual machines",
     "base": "users, SSH, time, updates",
+    "gpu": "packages and a probe of the GPU",
     "storage": "mounts and folders",
     "docker": "the container engine",
     "firewall": "UFW, the containers' table, Proxmox firewall",

@@ -68,11 +68,16 @@ def homelab() -> dict[str, Any]:
     return found["all"]["children"]
 
 
-def test_guide_makes_every_pool_and_dataset() -> None:
-    for pool, body in homelab()["proxmox"]["hosts"]["pve"]["node"]["pools"].items():
-        assert re.search(rf"^zpool create .* {pool} /dev/disk/by-id/", GUIDE, re.MULTILINE), pool
-        for dataset, quota in body["datasets"].items():
-            assert re.search(rf"^zfs create (-o quota={quota} )?{pool}/{dataset}\b", GUIDE, re.MULTILINE), dataset
+def test_every_pool_is_made_of_devices_that_the_guide_leads_to() -> None:
+    """The site makes pools and datasets itself; the guide makes the partition and names where devices are found."""
+    pools = homelab()["proxmox"]["hosts"]["pve"]["node"]["pools"]
+    devices = [device for body in pools.values() for vdev in body["vdevs"] for device in vdev["devices"]]
+    assert devices and all(re.fullmatch(r"/dev/disk/by-id/[a-z]+-YOURS(-part\d+)?", device) for device in devices)
+    for part in [device.rpartition("-part")[2] for device in devices if "-part" in device]:
+        assert re.search(rf"^sgdisk --new={part}:", GUIDE, re.MULTILINE), f"partition {part}"
+        assert f"-part{part}" in GUIDE
+    assert "/dev/disk/by-id" in GUIDE and "hosts.yml" in GUIDE
+    assert "zpool create" not in GUIDE and "zfs create" not in GUIDE
 
 
 def test_guide_lets_the_token_reach_every_guest_and_storage() -> None:
@@ -82,9 +87,12 @@ def test_guide_lets_the_token_reach_every_guest_and_storage() -> None:
     assert f"for id in {' '.join(map(str, sorted(guests)))}; do" in GUIDE
     stores = re.search(r"for store in (.*?); do", GUIDE)
     assert stores
-    assert {node["image_storage"], node["snippet_storage"], node["disk_storage"], "tank-ssd-postgres"} == set(
-        stores[1].split()
+    assert {node["image_storage"], node["snippet_storage"], node["disk_storage"]} == set(stores[1].split())
+    # a role on a storage replaces what is inherited from /storage, so the storage that the site defines has none
+    assert re.search(
+        r'^pveum role add MediaserverDefine --privs "[^"]*\bDatastore.Allocate\b.*AllocateSpace', GUIDE, re.M
     )
+    assert "pveum acl modify /storage --users automation@pve --roles MediaserverDefine\n" in GUIDE
     assert f"pveum user add {node['api']['user']}\n" in GUIDE
     assert f"pveum user token add {node['api']['user']} {node['api']['token_id']} " in GUIDE
 

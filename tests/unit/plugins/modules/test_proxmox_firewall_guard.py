@@ -19,6 +19,7 @@ def run(tmp_path, monkeypatch):
 
     def go(*rules, check=False, connection="192.168.1.50 40000 192.168.1.100 22", fake=None, **args):
         monkeypatch.setenv("SSH_CONNECTION", connection)
+        monkeypatch.setattr(guard, "PROC", tmp_path / "proc")
         return run_module(guard, fake or Commands(), {"node": "pve", "rules": list(rules), **args}, monkeypatch, check)
 
     return go
@@ -91,6 +92,20 @@ def test_another_ssh_port_and_ipv6(run):
 
 def test_without_ssh_the_rules_cannot_be_judged(run):
     assert run(*LAN, connection="")["controller"] == ""
+
+
+def test_the_connection_is_found_above_sudo(tmp_path):
+    for pid, parent, environment in (
+        (30, 20, b"SUDO_USER=ops"),
+        (20, 10, b"A=1\0SSH_CONNECTION=10.0.0.9 1 10.0.0.1 22"),
+    ):
+        folder = tmp_path / str(pid)
+        folder.mkdir()
+        (folder / "environ").write_bytes(environment + b"\0")
+        (folder / "status").write_text(f"Name:\tx\nPPid:\t{parent}\n")
+    assert guard.connection(tmp_path, 30) == "10.0.0.9 1 10.0.0.1 22"
+    assert guard.controller_of(guard.connection(tmp_path, 30)) == ("10.0.0.9", 22)
+    assert guard.connection(tmp_path, 99) == ""
 
 
 def test_a_strange_name_is_refused(run):

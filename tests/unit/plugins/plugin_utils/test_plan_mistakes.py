@@ -152,6 +152,7 @@ CASES = [
     Case("no-ssh-key", put("site_admin", "ssh_keys", to=[]), SITE, "site_admin.ssh_keys", "nobody could log in"),
     Case("bad-ssh-key", put("site_admin", "ssh_keys", to=["AAAA"]), SITE, "site_admin.ssh_keys.0", "no public SSH key"),
     Case("serial-too-long", both(put("site_storage", "database-of-the-photos-server", to={"source": "ssd", "as": "disk", "size": "1G", "mount": "/mnt/long"}), service("photos", "volumes", "database", to="database-of-the-photos-server")), SITE, "site_storage.database-of-the-photos-server.source", "longer than 20"),
+    Case("node-closed", host("pve", "node", "reach", to=[]), "hosts.yml", "pve.node.reach", "the controller included.*reach: \\[lan\\]"),
     Case("arc-too-small", host("pve", "node", "arc_max", to="512M"), "hosts.yml", "pve.node.arc_max", "ignores a limit of 512M.*Write at least 1G"),
     Case("device-not-by-id", pool("hdd", "vdevs", to=[{"devices": ["/dev/sdb"]}]), "hosts.yml", "pve.node.pools.hdd.vdevs.0.devices.0", "another disk after the next start"),
     Case("device-placeholder", pool("hdd", "vdevs", to=[devices("ata-YOURS")]), "hosts.yml", "pve.node.pools.hdd.vdevs.0.devices.0", "only the owner knows.*will be erased"),

@@ -383,3 +383,9 @@ def test_database_on_nfs_is_a_warning_once_accepted(sample: Any) -> None:
     sample.site["site_storage"]["database"] |= {"as": "nfs", "source": "ssd/appdata"}
     sample.site["site_accept"].append("database-on-network-storage")
     assert "database-on-network-storage" in {one["name"] for one in planned(sample)["warnings"]}
+
+
+def test_a_host_with_a_gpu_says_whether_a_service_needs_it(sample: Any) -> None:
+    assert [planned(sample)["hosts"][name]["gpu"] for name in ("front", "back")] == [None, "optional"]
+    sample.catalog["films"]["containers"]["films"]["gpu"] = "required"
+    assert planned(sample)["hosts"]["back"]["gpu"] == "required"

@@ -29,6 +29,8 @@ def test_text_says_what_matters(sample: Any) -> None:
     assert "443/tcp -> 192.168.1.111 (proxy)" in text
     assert re.search(r"daily +back +dump of photos -> /mnt/backups/restic-repo/back", text)
     assert "backup-without-off-site (accepted)" in text
+    assert re.search(r"pve +pool hdd: mirror of /dev/disk/by-id/ata-A, /dev/disk/by-id/ata-B", text)
+    assert re.search(r"pve +dataset hdd/media: quota 100G, recordsize 1M, snapshots brief", text)
 
 
 def test_map_is_xml_with_one_line_per_flow(sample: Any) -> None:
