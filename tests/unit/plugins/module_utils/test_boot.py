@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _boot
 
@@ -74,6 +76,10 @@ def test_grubs_file_keeps_its_form(line: str, result: str) -> None:
     once = _boot.grub_text(line + "\n", ["iommu=pt"], [])
     assert once == result + "\n"
     assert _boot.grub_text(once, ["iommu=pt"], []) == once
+    # read by a shell, as GRUB's own scripts read it
+    script = f'{once}printf "%s %s" "${{GRUB_CMDLINE_LINUX-}}" "${{GRUB_CMDLINE_LINUX_DEFAULT-}}"'
+    done = subprocess.run(["sh", "-eu", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split().count("iommu=pt") == 1
 
 
 def test_the_installers_file_changes_in_one_line() -> None:
