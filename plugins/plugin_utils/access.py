@@ -29,23 +29,30 @@ ROLES: dict[str, tuple[str, ...]] = {
         "VM.Config.Options",
     ),
     "MediaserverStore": ("Datastore.Audit", "Datastore.AllocateSpace", "Datastore.AllocateTemplate"),
+    # to define the storages that the plan names; what is below /storage and has no entry of its own inherits it
+    "MediaserverDefine": ("Datastore.Allocate", "Datastore.Audit", "Datastore.AllocateSpace"),
     "MediaserverMap": ("Mapping.Audit", "Mapping.Modify", "Mapping.Use"),
     "MediaserverNet": ("SDN.Use",),  # a bridge of the node is part of the zone localnetwork
 }
 
 
-def node_access(site: Site, node: Host, hosts: list[Host]) -> Tree:
-    """User, token, roles and entries of the access control list; ``hosts`` are the node's guests."""
+def node_access(site: Site, node: Host, hosts: list[Host], defined: list[str]) -> Tree:
+    """User, token, roles and entries of the access control list; ``hosts`` are the node's guests,
+    ``defined`` the storages that the site defines itself."""
     body = node.node or {}
     user = body["api"]["user"]
     found = [("/", "MediaserverNode")]
     found += [(f"/vms/{(host.guest or {})['vmid']}", "MediaserverGuest") for host in hosts]
-    found += [(f"/storage/{name}", "MediaserverStore") for name in stores(site, body, hosts)]
+    found += [(f"/storage/{name}", "MediaserverStore") for name in stores(site, body, hosts) if name not in defined]
+    found += [("/storage", "MediaserverDefine")] if defined else []
     found += [("/mapping", "MediaserverMap"), ("/sdn/zones/localnetwork", "MediaserverNet")]
+    held = {role for _path, role in found}
     return {
         "user": user,
         "token_id": body["api"]["token_id"],
-        "roles": [{"roleid": name, "privileges": list(privileges)} for name, privileges in ROLES.items()],
+        "roles": [
+            {"roleid": name, "privileges": list(privileges)} for name, privileges in ROLES.items() if name in held
+        ],
         # root@pam may do everything and cannot have entries
         "acl": [{"path": path, "role": role, "user": user} for path, role in found if user != "root@pam"],
     }

@@ -59,7 +59,7 @@ def node_plan(site: Site, node: Host, firewall: Tree) -> Tree:
         "address": node.address,
         "api": api(body["api"]),
         "api_secret": f"{node.name}.api_token_secret",
-        "access": access.node_access(site, node, hosts),
+        "access": access.node_access(site, node, hosts, [one["id"] for one in storages(site, node, hosts)]),
         "bridge": body["bridge"],
         "arc_max": sizes.parse(body["arc_max"]) or 0,
         "images": [

@@ -22,6 +22,7 @@ from ansible_collections.homelab.mediaserver.plugins.modules import (
     proxmox_image,
     proxmox_pci_mapping,
     proxmox_preflight,
+    proxmox_storage,
     proxmox_vm,
 )
 from ansible_collections.homelab.mediaserver.plugins.plugin_utils import access, vault
@@ -93,8 +94,8 @@ def test_makes_keeps_and_repeats(tmp_path: Path, cert: Any) -> None:
             "/ user automation@pve MediaserverNode", "/mapping user automation@pve MediaserverMap",
             "/sdn/zones/localnetwork user automation@pve MediaserverNet",
             *(f"/vms/{vmid} user automation@pve MediaserverGuest" for vmid in (100, 101)),
-            *(f"/storage/{name} user automation@pve MediaserverStore"
-              for name in ("local", "local-lvm", "tank-ssd-postgres")),
+            "/storage user automation@pve MediaserverDefine",
+            *(f"/storage/{name} user automation@pve MediaserverStore" for name in ("local", "local-lvm")),
         }  # fmt: skip
 
         status, output, recap = site.run()
@@ -112,6 +113,8 @@ def enough(lab: harness.Lab, secret: str) -> None:
         assert not result.get("failed"), result["msg"]
 
     run(proxmox_preflight, images=[{"storage": "local"}], devices=["0000:00:02.0"])
+    (lab.root / "tank").mkdir()
+    run(proxmox_storage, node=None, storage="tank-ssd-postgres", type="dir", path="/tank")
     run(proxmox_pci_mapping, id="igpu", path="0000:00:02.0")
     (lab.root / "tank-hdd/media").mkdir(parents=True)
     run(proxmox_dir_mapping, id="media", path="/tank-hdd/media")

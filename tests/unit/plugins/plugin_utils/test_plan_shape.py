@@ -217,6 +217,12 @@ def test_token_may_use_what_the_node_gives_and_no_more(sample: Any) -> None:
     held = {(entry["path"], entry["role"]) for entry in access["acl"]}
     assert {("/vms/101", "MediaserverGuest"), ("/storage/local", "MediaserverStore")} <= held
     assert {role for _path, role in held} == {role["roleid"] for role in access["roles"]}
+    # an entry on the storage itself would replace what is inherited, and the token could not define it
+    assert ("/storage", "MediaserverDefine") in held and "/storage/ssd" not in {path for path, _role in held}
+    sample.site["site_storage"]["database"]["source"] = "local-lvm"
+    sample.hosts["pve"]["node"]["disk_storage_size"] = "80G"
+    narrow = planned(sample)["nodes"]["pve"]["access"]
+    assert "MediaserverDefine" not in {role["roleid"] for role in narrow["roles"]}
     sample.hosts["pve"]["node"]["api"]["user"] = "root@pam"
     assert planned(sample)["nodes"]["pve"]["access"]["acl"] == []
 
