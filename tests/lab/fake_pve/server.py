@@ -18,16 +18,36 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from . import access, cluster, firewall, firewall_lists, groups, ha, jobs, lxc, mapping, pools, qemu, storage, storage_config
+from . import (
+    access,
+    apt,
+    cluster,
+    firewall,
+    firewall_lists,
+    groups,
+    ha,
+    jobs,
+    lxc,
+    mapping,
+    pools,
+    qemu,
+    storage,
+    storage_config,
+)
 from .errors import ApiError
 from .routing import Call, find
 from .world import World
 
 HANDLERS = (
     access,
+    apt,
     cluster,
     firewall,
-HANDLERS = (firewall_lists, groups, ha, jobs, lxc)  # imported for their routes
+    firewall_lists,
+    groups,
+    ha,
+    jobs,
+    lxc,
     mapping,
     pools,
     qemu,
