@@ -57,14 +57,14 @@ logs: ## last log lines (LINES=50)
 	@$(PLAYBOOK) playbooks/logs.yml $(SERVICE_ARGS) $(if $(LINES),-e lines=$(LINES))
 
 # --- tests ------------------------------------------------------------------------------------------------------------
-.PHONY: test test-long test-lint test-sanity test-unit test-integration test-roles test-lab test-faults bench
+.PHONY: test test-long test-lint test-sanity test-unit test-integration test-roles test-lab test-faults test-zfs bench
 test: ## all quick stages within their budgets (README)
 	@tools/setup --test --lab
 	@.venv/bin/python tests/stages.py quick
 test-long: ## full fault counts, second ansible-core line, everything slow
 	@tools/setup --test --lab
 	@.venv/bin/python tests/stages.py long
-test-lint test-sanity test-unit test-integration test-roles test-lab test-faults: ## one stage (test-roles: ROLE=firewall)
+test-lint test-sanity test-unit test-integration test-roles test-lab test-faults test-zfs: ## one stage (test-roles: ROLE=firewall)
 	@tools/setup --test $(if $(filter test-roles test-lab test-faults,$@),--lab)
 	@.venv/bin/python tests/stages.py $(patsubst test-%,%,$@) $(if $(ROLE),--role $(ROLE))
 bench: ## what runs cost that change nothing, beside the same work done with common modules

@@ -44,7 +44,7 @@ STAGES = [
         [str(BIN / "ruff"), "format", "--check", "."],
         [PYTHON, "tests/check_types.py"],
         [str(BIN / "yamllint"), "--strict", "."],
-        ["shellcheck", "tools/setup", ".ci/run"],
+        ["shellcheck", "tools/setup", ".ci/run", *map(str, sorted((ROOT / "tests/zfs").glob("*.sh")))],
         [str(BIN / "ansible-lint"), "--offline", "--strict"],
     ]),
     Stage("sanity", "ansible-test sanity on the built and unpacked collection", 240, "quick", [
@@ -75,11 +75,15 @@ STAGES = [
     Stage("second-core", "sanity and unit on the other ansible-core line (Python 3.12 or 3.13)", 900, "long", [
         [PYTHON, "tests/second_core.py"],
     ]),
+    Stage("zfs", "modules and roles on real OpenZFS, in an emulated machine", 5400, "long", [
+        [PYTHON, "tests/zfs/real_zfs.py"],
+    ]),
     Stage("bench", "cost of runs that change nothing, beside the same work done with common modules", 900, "long", [
         [PYTHON, "tests/bench/run.py"],
         [PYTHON, "tests/bench/proxmox_calls.py"],
         [PYTHON, "tests/bench/immich_requests.py"],
         [PYTHON, "tests/bench/rclone.py"],
+        [PYTHON, "tests/bench/zfs.py"],
     ]),
 ]  # fmt: skip
 

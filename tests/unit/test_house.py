@@ -17,6 +17,8 @@ ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir()
 # Roles that need other machines, guests or applications around them: the lab stage runs them whole (check, converge,
 # again, check, verify). All others have a molecule scenario of their own name.
 LAB_ROLES = {"extranet", "intranet", "host", "proxmox", "npm", "jellyfin", "immich", "ca"}
+# Roles that need OpenZFS in the kernel, which no container has: the stage zfs runs them so in its emulated machine.
+ZFS_ROLES = {"zfs", "zfs_snapshots"}
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -32,6 +34,10 @@ def test_every_role_has_a_scenario_or_runs_in_the_lab(role: str) -> None:
         used += "".join(path.read_text() for path in (ROOT / "roles").glob("*/tasks/*.yml"))
         used += "".join(path.read_text() for path in (ROOT / "roles/services/catalog").glob("*/service.yml"))
         assert f"homelab.mediaserver.{role}" in used, f"role {role} is used by no playbook, role or catalog entry"
+    elif role in ZFS_ROLES:
+        tasks = yaml.safe_load((ROOT / "tests/zfs/converge.yml").read_text())[0]["tasks"]
+        used = [task.get("ansible.builtin.import_role", {}).get("name") for task in tasks]
+        assert f"homelab.mediaserver.{role}" in used, f"role {role} is not run by tests/zfs/converge.yml"
     else:
         assert (ROOT / "molecule" / role / "molecule.yml").exists(), f"no molecule/{role}/molecule.yml"
 

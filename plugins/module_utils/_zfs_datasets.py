@@ -1,0 +1,291 @@
+# Copyright (c) 2026 The homelab.mediaserver authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which commands bring datasets to what is wanted. Pure: it works on a picture of the datasets and changes only that.
+
+The picture follows each command, inheritance included, so that one run ends where a second finds nothing to do.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _zfs
+from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
+from ansible_collections.homelab.mediaserver.plugins.module_utils._zfs import Command, Properties
+
+World = dict[str, Properties]
+BASE = ("type", "used", "available", "mounted", "mountpoint", "canmount", "keystatus", "encryption", "encryptionroot",
+        "keylocation", "keyformat", "volsize", "volblocksize")  # fmt: skip
+NAME = re.compile(r"[A-Za-z][\w.:-]*(/[\w.:][\w.: -]*)*", re.ASCII)
+BLOCK = 16384  # what zfs takes for volblocksize since 2.2; only used to compare sizes of volumes that do not exist
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A dataset as wanted, in canonical form."""
+
+    name: str
+    volume: bool = False
+    size: int = 0
+    sparse: bool = False
+    properties: dict[str, str] = field(default_factory=dict)
+    inherit: tuple[str, ...] = ()
+    encryption: Mapping[str, Any] | None = None
+    mounted: bool = True
+    renamed_from: str | None = None
+
+    @property
+    def kind(self) -> str:
+        return "volume" if self.volume else "filesystem"
+
+
+def wanted(item: Mapping[str, Any]) -> Wanted:
+    """One present item of the module's list; refuses what contradicts itself."""
+    name, props = item["name"], _zfs.canonical_all(item.get("properties") or {}, item["name"])
+    size, inherit = item.get("size"), tuple(item.get("inherit") or ())
+    problem = None
+    if not NAME.fullmatch(name):
+        problem = "this is no name of a dataset (pool/dataset)"
+    elif size is None and item.get("type") == "volume":
+        problem = "a volume needs a size"
+    elif size is not None and item.get("type") == "filesystem":
+        problem = "only a volume has a size; for a file system set the property quota"
+    elif size is not None and _zfs.bytes_of(size) is None:
+        problem = f"{size} is no size (30G, 512M or bytes)"
+    elif "volsize" in props:
+        problem = "the size of a volume is given by size, not by the property volsize"
+    elif both := sorted(set(props) & set(inherit)):
+        problem = f"{', '.join(both)} cannot be set and inherited at once"
+    elif item.get("encryption") and {"encryption", "keyformat", "keylocation"} & set(props):
+        problem = "encryption is given by encryption, not by properties"
+    elif item.get("renamed_from") and item["renamed_from"].split("/")[0] != name.split("/")[0]:
+        problem = f"{item['renamed_from']} is in another pool and cannot be renamed to it"
+    if problem:
+        raise Failure(f"Unable to manage dataset {name}: {problem}")
+    return Wanted(name, size is not None, _zfs.bytes_of(size) or 0 if size is not None else 0, bool(item.get("sparse")),
+                  props, inherit, item.get("encryption"), item.get("mounted", True) is not False,
+                  item.get("renamed_from"))  # fmt: skip
+
+
+def asked(items: list[Wanted]) -> list[str]:
+    """Every property that has to be read."""
+    extra = {name for item in items for name in (*item.properties, *item.inherit)}
+    return [*BASE, *sorted(extra - set(BASE))]
+
+
+def parents(name: str) -> list[str]:
+    """``tank/a`` and ``tank`` for ``tank/a/b``: the nearest first."""
+    parts = name.split("/")
+    return ["/".join(parts[:end]) for end in range(len(parts) - 1, 0, -1)]
+
+
+def below(name: str, top: str) -> bool:
+    return name.startswith(f"{top}/")
+
+
+class Planner:
+    """``world`` is the picture; ``commands``, ``before`` and ``after`` grow with each dataset."""
+
+    def __init__(self, world: World) -> None:
+        self.world = copy.deepcopy(world)
+        self.commands: list[Command] = []
+        self.before: dict[str, Any] = {}
+        self.after: dict[str, Any] = {}
+        self.warnings: list[str] = []
+        self.renames: list[tuple[str, str]] = []
+
+    def run(self, describe: str, *argv: str) -> None:
+        self.commands.append(Command(describe, argv))
+
+    def value(self, name: str, prop: str) -> str:
+        return self.world.get(name, {}).get(prop, ("-", "-"))[0]
+
+    # --- renames ------------------------------------------------------------------------------------------------------
+    def rename(self, item: Wanted) -> bool:
+        """Move the old dataset, with all below it, to its new name; False when there is nothing to move."""
+        old = item.renamed_from
+        if not old or item.name in self.world or old not in self.world:
+            return False
+        missing = len(parents(item.name)) > 1 and parents(item.name)[0] not in self.world
+        self.run(f"rename {old} to {item.name}", "zfs", "rename", *(["-p"] if missing else []), old, item.name)
+        self.world = {renamed(name, old, item.name): props for name, props in self.world.items()}
+        self.renames.append((old, item.name))
+        return True
+
+    # --- one dataset --------------------------------------------------------------------------------------------------
+    def dataset(self, item: Wanted) -> None:
+        moved = self.rename(item)
+        if item.name not in self.world:
+            self.create(item)
+            return
+        read = self.world[item.name]
+        if self.value(item.name, "type") != item.kind:
+            raise Failure(f"Unable to manage {item.kind} {item.name}: it is a {self.value(item.name, 'type')}")
+        before = {prop: _zfs.show(prop, _zfs.canonical(prop, self.value(item.name, prop))) for prop in item.properties}
+        before.update({prop: self.origin(item.name, prop) for prop in item.inherit})
+        self.check_create_only(item, read)
+        self.unlock(item, before)
+        self.resize(item, before)
+        self.change(item)
+        self.inherit(item)
+        after = {**before, **{prop: _zfs.show(prop, value) for prop, value in item.properties.items()}}
+        after.update(dict.fromkeys(item.inherit, "inherited"))
+        after.update({"size": _zfs.show("volsize", self.value(item.name, "volsize"))} if item.volume else {})
+        after.update({"key": "loaded"} if "key" in before else {})
+        self.mount(item, before, after)
+        self.before[item.name] = {**before, **({"name": item.renamed_from} if moved else {})}
+        self.after[item.name] = {**after, **({"name": item.name} if moved else {})}
+
+    def create(self, item: Wanted) -> None:
+        options: dict[str, str] = {}
+        later: dict[str, str] = {}
+        for prop, value in item.properties.items():
+            (later if _zfs.is_quota_of(prop) else options)[prop] = value
+        argv = ["zfs", "create"]
+        if len(parents(item.name)) > 1 and parents(item.name)[0] not in self.world:
+            argv.append("-p")  # the pool is never made here, and a listed parent was made before
+        argv += ["-u"] if not (item.mounted or item.volume) else []
+        argv += ["-s"] if item.sparse and item.volume else []
+        argv += ["-V", str(item.size)] if item.volume else []
+        for pair in (*encryption_arguments(item), *(_zfs.argument(*pair) for pair in options.items())):
+            argv += ["-o", pair]
+        self.run(f"create {'volume' if item.volume else 'file system'} {item.name}", *argv, item.name)
+        self.set(item.name, later)
+        self.world[item.name] = {
+            "type": (item.kind, "-"), "mounted": ("yes" if item.mounted and not item.volume else "no", "-"),
+            **{prop: (value, "local") for prop, value in item.properties.items()},
+        }  # fmt: skip
+        for parent in parents(item.name)[:-1]:
+            self.world.setdefault(parent, {"type": ("filesystem", "-")})
+        after: dict[str, Any] = {prop: _zfs.show(prop, value) for prop, value in item.properties.items()}
+        after.update({"size": _zfs.show("volsize", str(item.size))} if item.volume else {})
+        after.update({"encryption": item.encryption["algorithm"]} if item.encryption else {})
+        self.before[item.name], self.after[item.name] = "absent", after or "present"
+
+    def check_create_only(self, item: Wanted, read: Properties) -> None:
+        fixed = dict(item.properties)
+        root = read.get("encryptionroot", ("-", "-"))[0]
+        if item.encryption and root not in ("-", item.name):
+            raise Failure(f"Unable to use key {item.encryption['key_file']} for {item.name}: {root} holds its key")
+        if item.encryption:
+            fixed["encryption"] = _zfs.canonical("encryption", item.encryption["algorithm"])
+            fixed["keyformat"] = item.encryption["key_format"]
+        for prop in sorted(_zfs.CREATE_ONLY & set(fixed)):
+            has = self.value(item.name, prop)
+            if not _zfs.same(prop, fixed[prop], has):
+                raise Failure(
+                    f"Unable to set {prop} of {item.name}: it is {has}, wanted is {fixed[prop]}, and it can only be "
+                    "chosen when the dataset is made; make a new dataset and move the data",
+                    dataset=item.name, property=prop, current=has, wanted=fixed[prop],
+                )  # fmt: skip
+
+    def unlock(self, item: Wanted, before: dict[str, Any]) -> None:
+        """Where the key is, and the key itself: after a reboot the dataset is locked."""
+        if not item.encryption:
+            return
+        location = f"file://{item.encryption['key_file']}"
+        if self.value(item.name, "keylocation") != location:
+            self.set(item.name, {"keylocation": location})
+        if self.value(item.name, "keystatus") == "unavailable":
+            before["key"] = "not loaded"
+            self.run(f"load the key of {item.name}", "zfs", "load-key", "-L", location, item.name)
+            for name, props in self.world.items():
+                if name == item.name or props.get("encryptionroot", ("", ""))[0] == item.name:
+                    props["keystatus"] = ("available", "-")
+
+    def resize(self, item: Wanted, before: dict[str, Any]) -> None:
+        if not item.volume:
+            return
+        has = int(self.value(item.name, "volsize"))
+        block = int(self.value(item.name, "volblocksize")) if self.value(item.name, "volblocksize").isdigit() else BLOCK
+        size = -(-item.size // block) * block  # zfs rounds up, too
+        before["size"] = _zfs.show("volsize", str(has))
+        if size > has:
+            self.run(f"grow volume {item.name} to {_zfs.show('volsize', str(size))}", "zfs", "set", f"volsize={size}",
+                     item.name)  # fmt: skip
+            self.world[item.name]["volsize"] = (str(size), "local")
+        elif item.size < has and item.size <= has - max(block, 131072):
+            raise Failure(
+                f"Unable to shrink volume {item.name} from {_zfs.show('volsize', str(has))} to "
+                f"{_zfs.show('volsize', str(size))}: its end would be cut off; make a new volume and move the data"
+            )
+
+    def change(self, item: Wanted) -> None:
+        differ = {
+            prop: value
+            for prop, value in item.properties.items()
+            if not _zfs.same(prop, value, self.value(item.name, prop)) and prop not in _zfs.CREATE_ONLY
+        }
+        self.set(item.name, differ)
+
+    def set(self, name: str, properties: Mapping[str, str]) -> None:
+        """All that differs in one command, and what those below inherit of it."""
+        if not properties:
+            return
+        pairs = [_zfs.argument(prop, value) for prop, value in properties.items()]
+        self.run(f"set {', '.join(pairs)} on {name}", "zfs", "set", *pairs, name)
+        for prop, value in properties.items():
+            if name in self.world:
+                self.world[name][prop] = (value, "local")
+                self.hand_down(name, prop, value)
+
+    def inherit(self, item: Wanted) -> None:
+        for prop in item.inherit:
+            if self.world[item.name].get(prop, ("-", "-"))[1] in ("local", "received"):
+                self.run(f"inherit {prop} on {item.name}", "zfs", "inherit", prop, item.name)
+                above = next((name for name in parents(item.name) if prop in self.world.get(name, {})), None)
+                value = self.value(above, prop) if above else "?"
+                self.world[item.name][prop] = (value, f"inherited from {above}")
+                self.hand_down(item.name, prop, value)
+
+    def hand_down(self, top: str, prop: str, value: str) -> None:
+        if prop in _zfs.NOT_INHERITED or _zfs.is_quota_of(prop):
+            return
+        above = {top, *parents(top)}
+        for name, props in self.world.items():
+            source = props.get(prop, ("", ""))[1]
+            if below(name, top) and (source in ("default", "-") or source.removeprefix("inherited from ") in above):
+                path = prop == "mountpoint" and value.startswith("/")
+                props[prop] = (value + name.removeprefix(top) if path else value, f"inherited from {top}")
+
+    def origin(self, name: str, prop: str) -> str:
+        """How a property to be inherited is set now."""
+        value, source = self.world[name].get(prop, ("-", "-"))
+        return _zfs.show(prop, value) if source in ("local", "received") else "inherited"
+
+    def mount(self, item: Wanted, before: dict[str, Any], after: dict[str, Any]) -> None:
+        """Mounted is what has a path, its key, and canmount=on (noauto is left to whoever chose it)."""
+        is_mounted = self.value(item.name, "mounted") == "yes"
+        able = (
+            not item.volume
+            and self.value(item.name, "canmount") == "on"
+            and self.value(item.name, "mountpoint") not in ("none", "legacy", "-")
+        )
+        if not able or is_mounted == item.mounted:
+            return
+        if item.mounted and self.value(item.name, "keystatus") == "unavailable":
+            root = self.value(item.name, "encryptionroot")
+            self.warnings.append(f"{item.name} is locked and so not mounted: the key of {root} is not loaded")
+            return
+        before["mounted"], after["mounted"] = is_mounted, item.mounted
+        self.world[item.name]["mounted"] = ("yes" if item.mounted else "no", "-")
+        verb = "mount" if item.mounted else "unmount"
+        # `zfs set mountpoint` may have done it
+        fine = "already mounted" if item.mounted else "not currently mounted"
+        self.commands.append(Command(f"{verb} {item.name}", ("zfs", verb, item.name), fine=fine))
+
+
+def renamed(name: str, old: str, new: str) -> str:
+    return new + name.removeprefix(old) if name == old or below(name, old) else name
+
+
+def encryption_arguments(item: Wanted) -> list[str]:
+    if not item.encryption:
+        return []
+    key = item.encryption
+    return [f"encryption={key['algorithm']}", f"keyformat={key['key_format']}", f"keylocation=file://{key['key_file']}"]
