@@ -67,7 +67,9 @@ options:
     choices: [never, on_change, always]
     default: on_change
   scan_timeout:
-    description: Seconds to wait until the files that were found are imported; then a warning is given. 0 does not wait.
+    description:
+      - Seconds to wait until the files that were found are imported; then a warning is given. 0 does not wait.
+      - Of a library of which Immich sees no folder (any more) it warns sooner. The next run tries it again.
     type: int
     default: 600
   purge:

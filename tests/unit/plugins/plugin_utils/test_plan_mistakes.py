@@ -197,6 +197,7 @@ CASES = [
     Case("folder-name", albums({**ALBUM, "name": "???"}), SITE, "site_services.photos.settings.albums.0.name", "no letter or digit", True),
     Case("folder-twice", albums(ALBUM, {**ALBUM, "name": "family"}), SITE, "site_services.photos.settings.albums.1.name", "'family' and 'Family' would be the same", True),
     Case("unknown-user", albums({**ALBUM, "owner": "admn@example.org"}), SITE, "site_services.photos.settings.albums.0.owner", "Did you mean admin@example.org", True),
+    Case("unknown-user", put("site_services", "photos", "settings", to={"albums": [{**ALBUM, "owner": "mum@x.org"}], "users": [{"email": "mum@x.org", "state": "absent"}]}), SITE, "site_services.photos.settings.albums.0.owner", "has no user mum@x.org", True, name="folder-of-a-deleted-user"),
     Case("folder-is-own", both(UPLOAD, albums({**ALBUM, "storage": "media/photos/upload"})), SITE, "site_services.photos.settings.albums.0.storage", "/mnt/media/photos, where photos keeps its own upload", True),
     Case("folder-is-own", both(service("photos", "settings", to={"albums": [{**ALBUM, "storage": "media/photos"}]}), UPLOAD), PHOTOS, "settings.albums.0.storage", "Choose a folder outside", True, name="folder-is-own-in-catalog"),
     Case("name-is-a-tag", lambda s: s.catalog.update(firewall=EXTRA), "catalog/firewall/service.yml", "", "also the tag of a concern", True),
