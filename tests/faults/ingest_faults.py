@@ -205,23 +205,36 @@ class World:
         return [] if sha(dump.stdout) == line["sha256"] else [f"{line['path']}: not in snapshot {snapshot}"]
 
 
-def killed_run(world: World, dice: random.Random) -> str:
+# What a kill waits for: the start of the run, a file that is being fetched, a deletion about to begin, one that began.
+AIMS = ("start", "*.part", "*.part", "*.guard", "DELETE")
+
+
+def seen(world: World, aim: str, names: set[str]) -> int:
+    """How often the awaited thing was seen."""
+    if aim == "DELETE":
+        return world.cloud.asked[aim]
+    names.update(path.name for path in world.target.glob(f"{STAGING}/{aim}"))
+    return len(names)
+
+
+def killed_run(world: World, dice: random.Random, aim: str) -> str:
     """Start a run, kill its process group at a random moment; says when, empty when it ended before."""
-    method = dice.choice(["PROPFIND", "PROPFIND", "GET", "GET", "GET", "DELETE", "DELETE", "DELETE", "time", "time"])
-    times, delay = dice.randrange(1, 6), dice.random() * (2.5 if method == "time" else 0.4)
-    before = world.cloud.asked[method]
+    names: set[str] = set()
+    times, delay = dice.randrange(1, 4), dice.random() * (3 if aim == "start" else dice.choice([0.02, 0.25]))
+    wanted = seen(world, aim, names) + times
     process, began = world.start(), time.monotonic()
-    while process.poll() is None and method != "time" and world.cloud.asked[method] < before + times:
-        time.sleep(0.005)
+    while aim != "start" and process.poll() is None and seen(world, aim, names) < wanted:
+        time.sleep(0.002)
     if process.poll() is None:
         time.sleep(delay)
     if process.poll() is not None:
         return ""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    world.struck[phase(world)] += 1
-    event = "the start" if method == "time" else f"{times} {method}"
-    return f"{delay:.2f} s after {event}, {time.monotonic() - began:.1f} s old, while {phase(world)}"
+    struck = phase(world)
+    world.struck[struck] += 1
+    event = aim if aim == "start" else f"{aim} no. {times}"
+    return f"{delay:.2f} s after {event}, {time.monotonic() - began:.1f} s old, while {struck}"
 
 
 def phase(world: World) -> str:
@@ -239,17 +252,17 @@ def kills(folder: Path, count: int, seed: int) -> list[str]:
     kept = prepare_clashes(world)
     world.upload(5)
     world.upload(1, 3_000_000)
+    aims = [aim for _round in range(count) for aim in dice.sample(AIMS, len(AIMS))]
     done = rounds = 0
-    while done < count and rounds < 6 * count + 20:
+    while done < count and rounds < 4 * count + 20:
         rounds += 1
-        world.cloud.rate, world.cloud.slow = dice.choice([0.0, 0.1, 0.3]), dice.choice([0.0, 0.0, 0.2])
-        if when := killed_run(world, dice):
+        world.cloud.rate, world.cloud.slow = dice.choice([0.0, 0.1, 0.3]), dice.choice([0.0, 0.2])
+        if when := killed_run(world, dice, aims[done]):
             done += 1
             print(f"ingest-faults: kill {done}: {when}", flush=True)
-        if rounds % 2 == 0:
-            world.upload(1)
-        if rounds % 2 == 1:
-            # a backup that no check looked at is not enough, whatever its colour
+        world.upload(2)
+        # a backup that no check looked at is not enough, whatever its colour
+        if dice.random() < 0.6:
             world.backup() if dice.random() < 0.7 else world.backup("run", "all")
     world.settle()
     wrong = world.verdict()
