@@ -98,7 +98,7 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile imp
 
 ROOT = Path("/")
 ARGUMENTS: dict[str, Any] = {
-    "passthrough": {"type": "list", "elements": "str"},
+    "passthrough": {"type": "list", "elements": "str", "no_log": False},
     "cmdline": {"type": "list", "elements": "str", "default": []},
     "cmdline_absent": {"type": "list", "elements": "str", "default": []},
     "arc_max": {"type": "int"},

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from . import compose, sizes
+from . import sizes
 from .model import Host, Service, Site, Tree
 from .problems import suggest
 
@@ -65,8 +65,8 @@ def job(site: Site, service: Service, name: str, schedule: str, **what: object) 
     return {
         "name": f"{service.name}-{name}",
         "service": service.name,
-        "unit": compose.unit(service),
-        "directory": None if service.system else compose.directory(site, service),
+        "unit": service.unit,
+        "directory": None if service.system else site.directory(service),
         "schedule": schedule,
         **what,
         "keep": keep,

@@ -217,7 +217,7 @@ def system_entry(site: Site, host: Host, service: Any) -> Tree:
     return {
         "service": service.name,
         "role": system["role"],
-        "unit": compose.unit(service),
+        "unit": service.unit,
         "settings": ingest.settings(site, host, service),
         "secrets": secret_names(service),
         "ports": {port.name: {"port": port.number, "protocol": port.protocol} for port in service.ports.values()},
@@ -237,7 +237,7 @@ def application(site: Site, host: Host, service: Any) -> Tree:
         "role": service.spec["configure"],
         "url": f"http://127.0.0.1:{number}",
         "public_url": references.public_url(site, service),
-        "settings": files.settings(site, host, service),
+        "settings": references.settings(site, host, service),
         "secrets": secret_names(service),
         "marker": ports.marker(service) or None,
         "volumes": volumes,

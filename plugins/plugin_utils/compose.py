@@ -218,20 +218,11 @@ def project(site: Site, host: Host, service: Service) -> Tree:
     return {
         "name": service.name,
         "service": service.name,
-        "directory": directory(site, service),
-        "unit": unit(service),
+        "directory": site.directory(service),
+        "unit": service.unit,
         "networks": shared,
         "wait": 300,
     }
-
-
-def directory(site: Site, service: Service) -> str:
-    return f"{site.root}/services/{service.name}"
-
-
-def unit(service: Service) -> str:
-    """The unit that starts and stops the service."""
-    return str(service.system["unit"]) if service.system else f"mediaserver-{service.name}.service"
 
 
 def networks(site: Site, host: Host) -> list[Tree]:

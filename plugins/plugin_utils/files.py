@@ -16,7 +16,7 @@ def build(site: Site, host: Host, openings: list[Opening]) -> list[Tree]:
         if not service.containers:
             continue
         own = [one for one in openings if one.service is service]
-        folder = compose.directory(site, service)
+        folder = site.directory(service)
         found.append(entry(service, f"{folder}/compose.yaml", yaml=compose.build(site, host, service, own)))
         found += templates(site, host, service, folder)
         found += secrets(service, folder)
@@ -74,7 +74,7 @@ def templates(site: Site, host: Host, service: Service, folder: str) -> list[Tre
             continue
         secret = path in service.entry.secret_templates
         owner, group = used[top] if secret else (0, 0)
-        variables = {"service": service.name, "settings": settings(site, host, service)}
+        variables = {"service": service.name, "settings": references.settings(site, host, service)}
         found.append(
             entry(
                 service,
@@ -88,11 +88,6 @@ def templates(site: Site, host: Host, service: Service, folder: str) -> list[Tre
             )
         )
     return found
-
-
-def settings(site: Site, host: Host, service: Service) -> Tree:
-    replaced = references.replace(service.settings, references.Values(site, service, host.name))
-    return dict(replaced)
 
 
 def secrets(service: Service, folder: str) -> list[Tree]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from . import backup, files
+from . import backup, references
 from .catalog_schema import FOLDER, NAME
 from .model import Host, Service, Site, Tree
 from .problems import Where, suggest
@@ -102,7 +102,7 @@ def directories(site: Site, host: Host) -> list[Tree]:
 
 def settings(site: Site, host: Host, service: Service) -> Tree:
     """What the role gets: jobs as a list, with their places."""
-    found = files.settings(site, host, service)
+    found = references.settings(site, host, service)
     if service.entry.provides() != "ingest":
         return found
     jobs = []

@@ -122,6 +122,11 @@ class Service:
     def system(self) -> Tree | None:
         return self.entry.spec.get("system")
 
+    @property
+    def unit(self) -> str:
+        """The systemd unit that starts and stops it."""
+        return str(self.system["unit"]) if self.system else f"mediaserver-{self.name}.service"
+
 
 @dataclass
 class Site:
@@ -162,6 +167,10 @@ class Site:
     @property
     def root(self) -> str:
         return str(self.values["site_paths"]["root"]).rstrip("/")
+
+    def directory(self, service: Service) -> str:
+        """Where the service's compose project lies on its hosts."""
+        return f"{self.root}/services/{service.name}"
 
     def storage(self, name: str) -> Tree | None:
         return self.values["site_storage"].get(name)

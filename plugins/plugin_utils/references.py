@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .model import Service, Site
+from .model import Host, Service, Site, Tree
 from .problems import Where, suggest
 
 PATTERN = re.compile(r"\$\{([^}]*)\}")
@@ -128,3 +128,8 @@ def check(value: Any, values: Values, where: Where) -> None:
                 values.site.problems.add(
                     "unknown-reference", where, f"${{{name}}} means nothing here", suggest(name, values.known())
                 )
+
+
+def settings(site: Site, host: Host, service: Service) -> Tree:
+    """The service's settings on that host."""
+    return dict(replace(service.settings, Values(site, service, host.name)))
