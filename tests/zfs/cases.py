@@ -435,7 +435,7 @@ def case_owner_and_delegation() -> None:
     assert "user backup-user receive,send" in shown and "user root clone" in shown, shown
     dataset["allow"] = [{"user": "backup-user", "permissions": []}]
     order(zfs_datasets, datasets=[{**dataset, "mode": "0750"}])
-    assert "backup-user" not in sh("zfs", "allow", "tank/media")
+    assert "user backup-user" not in sh("zfs", "allow", "tank/media")
 
 
 def case_rename() -> None:
