@@ -138,7 +138,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     wanted = _pve_acl.desired(params["entries"])
     pve = Pve(params)
-    current = _pve_acl.current(access.read_acl(pve))
+    rows = access.read_acl(pve)
+    current = pve.understand("read the access control list", lambda: _pve_acl.current(rows))
     return _reconcile.run(module, _pve_acl.plan(pve, wanted, current, params["purge"], params["state"]))
 
 

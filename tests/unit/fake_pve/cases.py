@@ -14,17 +14,27 @@ from types import ModuleType
 from typing import Any
 
 from ansible_collections.homelab.mediaserver.plugins.modules import (
+    proxmox_acl,
     proxmox_backup_job,
     proxmox_dir_mapping,
     proxmox_firewall,
+    proxmox_group,
     proxmox_ha,
     proxmox_image,
+    proxmox_lxc,
     proxmox_pci_mapping,
+    proxmox_pool,
     proxmox_preflight,
     proxmox_replication,
+    proxmox_repositories,
+    proxmox_role,
+    proxmox_storage,
+    proxmox_token,
+    proxmox_user,
     proxmox_vm,
     proxmox_vm_info,
 )
+from ansible_collections.homelab.mediaserver.tests.lab.fake_pve import access
 
 Lab = Any
 
@@ -59,11 +69,23 @@ def guests(lab: Lab) -> None:
         lab.world.data["vms"][vmid] = {"conf": {"name": "x"}, "pending": {}, "delete": [], "started": 0}
 
 
+def people(lab: Lab) -> None:
+    guests(lab)
+    state = access.state(lab.world)
+    state["users"]["bob@pve"] = {"enable": 1, "expire": 0, "groups": [], "tokens": {}}
+    state["roles"] |= {"Store": ["Datastore.Audit"], "Guest": ["VM.Audit"]}
+
+
+def has_token(lab: Lab) -> None:
+    people(lab)
+    access.state(lab.world)["users"]["bob@pve"]["tokens"]["site"] = {"privsep": 1, "comment": "x"}
+
+
 def first(module: ModuleType, **arguments: Any) -> Callable[[Lab], Any]:
     """A run before the run."""
 
     def before(lab: Lab) -> None:
-        guests(lab)
+        people(lab)
         done = lab.run(module, **arguments)
         assert done.get("changed") and not done.get("failed"), done
 
@@ -118,6 +140,21 @@ GPU = {"id": "igpu", "node": "pve", "path": "0000:00:02.0"}
 OLD_IMAGE = {"node": "pve", "storage": "local", "file": "old.qcow2", "state": "absent"}
 REPLICA = {"guest": 101, "target": "pve2"}
 
+BOB: dict[str, Any] = {"userid": "bob@pve", "tokenid": "site"}
+HELD = [
+    {"path": "/storage/local", "role": "Store", "user": "bob@pve"},
+    {"path": "/vms", "role": "Guest", "user": "bob@pve"},
+]
+CT: dict[str, Any] = {"node": "pve", "vmid": 120}
+SMALL = {**CT, "hostname": "dns", "memory": "256M", "rootfs": {"storage": "local-lvm", "size": "2G"},
+         "ostemplate": "local:vztmpl/debian-13.tar.zst"}  # fmt: skip
+
+
+def container(lab: Lab) -> None:
+    lab.template()
+    first(proxmox_lxc, **SMALL)(lab)
+
+
 CASES = [
     Case(proxmox_backup_job, {**JOB, "vmids": [101], "all": None, "comment": ""}, first(proxmox_backup_job, **JOB),
          lambda lab: lab.world.data["backup_jobs"].clear(), ("PUT", "/backup/"), "no such vzdump job"),
@@ -136,6 +173,26 @@ CASES = [
     Case(proxmox_replication, {**REPLICA, "rate": 10, "comment": "x"}, first(proxmox_replication, **REPLICA),
          lambda lab: lab.world.data["replication"].clear(), ("PUT", "/replication/"),
          "detected modified configuration"),
+    Case(proxmox_acl, {"entries": [*HELD[:1], {**HELD[1], "propagate": False}]}, first(proxmox_acl, entries=HELD),
+         lambda lab: access.state(lab.world)["users"].pop("bob@pve"), ("PUT", "/acl"), "bob@pve"),
+    Case(proxmox_group, {"groupid": "family", "comment": "y"}, first(proxmox_group, groupid="family", comment="x"),
+         lambda lab: access.state(lab.world)["groups"].remove("family"), ("PUT", "/groups/"), "family"),
+    Case(proxmox_lxc, {**CT, "memory": "512M", "tags": ["a"]}, container, lambda lab: lab.world.data["cts"].clear(),
+         ("PUT", "/config"), "does not exist"),
+    Case(proxmox_pool, {"poolid": "media", "comment": "y", "guests": [102], "storages": ["local"]},
+         first(proxmox_pool, poolid="media", comment="x", guests=[101]),
+         lambda lab: lab.world.data["pools"].clear(), ("PUT", "/pools"), "media"),
+    Case(proxmox_repositories, {"node": "pve", "channel": "no-subscription"}, differs=True),
+    Case(proxmox_role, {"roleid": "Mine", "privileges": ["VM.Audit"]},
+         first(proxmox_role, roleid="Mine", privileges=[]),
+         lambda lab: access.state(lab.world)["roles"].pop("Mine"), ("PUT", "/roles/"), "Mine"),
+    Case(proxmox_storage, {"storage": "tank", "type": "zfspool", "content": ["images"], "disable": True},
+         first(proxmox_storage, storage="tank", type="zfspool", pool="tank"),
+         lambda lab: lab.world.data["storages"].pop("tank"), ("PUT", "/storage/"), "tank"),
+    Case(proxmox_token, {**BOB, "comment": "y"}, has_token,
+         lambda lab: access.state(lab.world)["users"]["bob@pve"]["tokens"].clear(), ("PUT", "/token/"), "site"),
+    Case(proxmox_user, {"userid": "eve@pve", "comment": "y"}, first(proxmox_user, userid="eve@pve", comment="x"),
+         lambda lab: access.state(lab.world)["users"].pop("eve@pve"), ("PUT", "/users/"), "eve@pve"),
     Case(proxmox_vm, {"node": "pve", "vmid": 101, "memory": "1G", "tags": ["a"]}, guests,
          lambda lab: lab.world.data["vms"].clear(), ("PUT", "/config"), "does not exist"),
     Case(proxmox_vm_info, {"node": "pve", "vmid": 101, "config": True}, guests,

@@ -6,8 +6,10 @@ from __future__ import annotations
 import copy
 import json
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 from ansible_collections.homelab.mediaserver.tests.lab.fake_pve.errors import ApiError
 from ansible_collections.homelab.mediaserver.tests.unit.fake_pve import harness
 from ansible_collections.homelab.mediaserver.tests.unit.fake_pve.cases import CASES
@@ -65,6 +67,11 @@ class Stage:
         assert not [method for method, _path in after if method != "GET"], "it wrote on after the failure"
         assert isinstance(result["failure"], dict)
         return result
+
+
+def test_every_module_of_the_api_is_in_the_table():
+    groups = yaml.safe_load((Path(__file__).resolve().parents[4] / "meta/runtime.yml").read_text())["action_groups"]
+    assert sorted({case.name for case in CASES}) == groups["proxmox"]
 
 
 def plain(path):
