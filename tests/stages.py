@@ -53,8 +53,8 @@ STAGES = [
     Stage("unit", "pytest: plan, modules against fakes, stand-ins, docs", 300, "quick", [
         [str(BIN / "pytest"), "-q", "-n", "2", "tests/unit"],
     ]),
-    Stage("integration", "rclone_remotes with the real rclone; ingest killed at seeded moments (5)", 240, "quick", [
-        [str(BIN / "pytest"), "-q", "-n", "2", "tests/integration/test_rclone_remotes.py"],
+    Stage("integration", "real rclone and restic, application roles; ingest killed at seeded moments (5)", 300, "quick", [
+        [str(BIN / "pytest"), "-q", "-rs", "-n", "2", "tests/integration"],
         [PYTHON, "tests/faults/ingest_faults.py", "--kills", "5"],
     ]),
     Stage("roles", "molecule: check, converge, idempotence, check, verify", 780, "quick", [
