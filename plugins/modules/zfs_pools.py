@@ -20,7 +20,9 @@ author: The homelab.mediaserver authors (@homelab-mediaserver)
 attributes:
   check_mode:
     support: full
-    description: Reads only and says what it would do. ZFS itself judges new pools and vdevs by a dry run.
+    description: >-
+      Reads only and says what it would do. ZFS itself judges new pools and vdevs by a dry run, which does not look at
+      O(pools[].filesystem_properties).
   diff_mode:
     support: full
     description: Vdevs, properties and scrub of each pool before and after.
