@@ -31,6 +31,7 @@ ALIASES = {
     ("encryption", "on"): "aes-256-gcm",
     ("compression", "gzip-6"): "gzip",
     ("compression", "zstd-3"): "zstd",
+    ("compression", "zstd-fast-1"): "zstd-fast",
     ("dedup", "sha256"): "on",
     # `zfs get` prints "on" for sa since 2.3; before, it printed "on" for dir (Zfs.get puts that right)
     ("xattr", "on"): "sa",
