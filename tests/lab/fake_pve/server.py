@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from . import (
+from . import (  # noqa: F401  imported for their routes
     access,
     apt,
     cluster,
@@ -38,22 +38,6 @@ from .errors import ApiError
 from .routing import Call, find
 from .world import World
 
-HANDLERS = (
-    access,
-    apt,
-    cluster,
-    firewall,
-    firewall_lists,
-    groups,
-    ha,
-    jobs,
-    lxc,
-    mapping,
-    pools,
-    qemu,
-    storage,
-    storage_config,
-)  # imported for their routes
 PREFIX = "/api2/json"
 
 
