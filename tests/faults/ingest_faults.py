@@ -323,6 +323,14 @@ def full_disk(folder: Path, seed: int) -> list[str] | None:
         subprocess.run(["umount", str(small)], check=False)
 
 
+def damaged_everywhere(whole: bytes) -> bytes:
+    """One bit flipped in every half KiB, so that no file of the pack is left out."""
+    torn = bytearray(whole)
+    for place in range(0, len(torn), 512):
+        torn[place] ^= 1
+    return bytes(torn)
+
+
 def no_backup(folder: Path, seed: int) -> list[str]:
     """Backups without a check, a damaged repository, a changed local copy: nothing may be deleted."""
     world = World(folder, seed)
@@ -337,10 +345,10 @@ def no_backup(folder: Path, seed: int) -> list[str]:
     (folder / "backup/state.json").write_text(json.dumps(state))
     world.run()
     wrong += ["a file was deleted after a backup that no check covered"] if world.cloud.deleted else []
-    pack = max((folder / "repository/data").rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
-    whole = pack.read_bytes()
-    pack.chmod(0o600)
-    pack.write_bytes(whole[: len(whole) // 2] + bytes([whole[len(whole) // 2] ^ 1]) + whole[len(whole) // 2 + 1 :])
+    packs = {pack: pack.read_bytes() for pack in (folder / "repository/data").rglob("*") if pack.is_file()}
+    for pack, whole in packs.items():
+        pack.chmod(0o600)
+        pack.write_bytes(damaged_everywhere(whole))
     listed = json.loads(world.saver("restic", "snapshots", "--json"))
     state["checks"] = {
         "local": {"snapshots": [one["id"] for one in listed]}
@@ -351,7 +359,8 @@ def no_backup(folder: Path, seed: int) -> list[str]:
     damaged = [path for path, content in world.cloud.deleted if not proven_by_hand(world, content)]
     wrong += [f"{path} was deleted, and its backup is damaged" for path in damaged]
     wrong += ["nothing was spared by the damage"] if not world.videos() else []
-    pack.write_bytes(whole)
+    for pack, whole in packs.items():
+        pack.write_bytes(whole)
     left = world.videos()
     for path in contents(world.target):
         Path(path).write_bytes(b"someone wrote over it")
