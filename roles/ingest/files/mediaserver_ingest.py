@@ -286,7 +286,11 @@ class Job:
         if len(row.proofs) < copies:
             self.wait(row)
             return
-        if (now := self.rclone.look(self.remote, entry)) is None or not agree(now, entry):
+        now = self.rclone.look(self.remote, entry)
+        if now is None and row.state == "deleting":
+            self.conclude(entry, row, again=True)
+            return
+        if now is None or not agree(now, entry):
             self.count["changed"] += 1
             self.say(f"{entry.path} is left alone: the remote has changed it meanwhile")
             return
@@ -307,8 +311,7 @@ class Job:
         now = self.rclone.look(self.remote, entry)
         self.restore_from(self.guard(entry.path), Path(row.local))
         if now is not None and agree(now, entry):
-            row.state = "copied"
-            self.journal.put(self.name, entry.path, row)
+            # the remote may still be at it, so what was begun stays noted until the file is gone
             raise Problem(f"Unable to delete {self.remote}:{entry.path}: it is still there")
         size, modtime, _number, kind, value = row.identity
         line = {

@@ -520,6 +520,34 @@ def test_an_answer_that_gets_lost_is_looked_for(make: Callable[..., House]) -> N
     assert [line["path"] for line in house.manifest()] == ["a.mp4", "b.mp4"]
 
 
+@pytest.mark.parametrize("when", ["before the listing", "before the last look"])
+def test_a_deletion_that_takes_place_after_it_was_looked_for(make: Callable[..., House], when: str) -> None:
+    """The remote is slow: it still lists the file when it is asked, and deletes it later. The manifest tells of it."""
+    house = make()
+    house.put("a.mp4", b"one")
+    house.run()
+    house.backup()
+    house.answers["deletefile"] = lambda _path: subprocess.CompletedProcess([], 1, "", "time-out")
+    assert house.run() == 1
+    assert house.manifest() == []
+
+    def late(path: str) -> None:
+        if path in house.files:
+            house.on_delete(path)
+            del house.files[path]
+
+    house.answers.clear()
+    if when == "before the listing":
+        late("a.mp4")
+    else:
+        house.answers["look"] = late
+    house.run()
+    assert [line["path"] for line in house.manifest()] == ["a.mp4"]
+    assert house.run() == 0
+    assert len(house.manifest()) == 1
+    assert house.staging() == ["CACHEDIR.TAG"]
+
+
 @pytest.mark.parametrize("what", ["size", "content", "modtime", "gone"])
 def test_a_file_that_changes_at_the_last_moment_stays(make: Callable[..., House], what: str) -> None:
     house = make()
