@@ -430,12 +430,15 @@ def select(config: dict[str, Any], names: list[str]) -> list[dict[str, Any]]:
 
 
 def status(runner: Runner) -> int:
-    for job in ordered(runner.config["jobs"]):
-        entry = runner.state[job["name"]]
+    jobs = ordered(runner.config["jobs"])
+    lines = [(job["name"], job["schedule"], runner.state[job["name"]]) for job in jobs]
+    services = sorted({job["service"] for job in jobs})
+    lines += [(f"drill of {service}", "monthly", runner.state["drills"][service]) for service in services]
+    for name, schedule, entry in lines:
         success = entry.get("success")
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(success)) if success else "never"
         bad = "" if entry.get("ok", 1) else "  LAST RUN FAILED"
-        print(f"{job['name']:<32} {job['schedule']:<8} last success {when}{bad}")
+        print(f"{name:<32} {schedule:<8} last success {when}{bad}")
     return 0
 
 

@@ -8,6 +8,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -310,3 +311,19 @@ def test_sqlite_file_may_be_absent_until_it_was_there(
     ok = 'mediaserver_backup_last_run_successful{backup="app-main",service="app"} '
     assert [line for line in (tmp_path / "m").read_text().splitlines() if line.startswith(ok)] == [f"{ok}0"] * failures
     assert "mediaserver_backup_due_timestamp_seconds" in (tmp_path / "m").read_text(), "it is still awaited"
+
+
+def test_status_tells_of_backups_and_their_drills(
+    runner: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config").write_text(
+        json.dumps({"jobs": [files("app-data")], "repositories": [], "state_dir": str(tmp_path)})
+    )
+    (tmp_path / "state.json").write_text(
+        json.dumps({"app-data": {"success": NOW, "ok": 1}, "drills": {"app": {"declared": NOW, "ok": 0}}})
+    )
+    monkeypatch.setattr(runner, "CONFIG", tmp_path / "config")
+    assert runner.main(["status"]) == 0
+    job, drill = capsys.readouterr().out.splitlines()
+    assert job.startswith("app-data ") and job.endswith(time.strftime("%Y-%m-%d %H:%M", time.localtime(NOW)))
+    assert drill.split() == ["drill", "of", "app", "monthly", "last", "success", "never", "LAST", "RUN", "FAILED"]
