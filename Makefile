@@ -30,7 +30,7 @@ lab-status: ## what of the lab runs
 	@python3 tests/lab/lab.py status
 
 # --- the site: make VERB ENV=homelab SERVICE=jellyfin -----------------------------------------------------------------
-.PHONY: site plan verify up down restart status guests logs vpn-profiles proxmox-access snapshots restore drill
+.PHONY: site plan verify up down restart status guests logs vpn-profiles proxmox-access backup snapshots restore drill
 site: ## build or update the whole site (SERVICE=x: that service only)
 	$(PLAYBOOK) playbooks/site.yml $(if $(SERVICE),--tags $(SERVICE))
 plan: ## show what would run where, who could reach it, what is backed up (HTML=page.html, QUERY=names[].name)
@@ -47,6 +47,8 @@ vpn-profiles: ## bring the VPN devices' profiles to inventories/ENV/.secrets/vpn
 	$(PLAYBOOK) playbooks/vpn_profiles.yml
 proxmox-access: ## let the site use the Proxmox nodes' API: roles, user, token (asks for root's password)
 	$(PLAYBOOK) playbooks/proxmox_access.yml
+backup: ## back up now (timers do it by themselves)
+	@$(PLAYBOOK) playbooks/backup.yml $(SERVICE_ARGS)
 snapshots: ## what can be restored (SERVICE=, HOST=, REPOSITORY=)
 	@$(PLAYBOOK) playbooks/restore.yml $(RESTORE_ARGS)
 restore: ## bring back a service or host (SERVICE=, HOST=, AT=2026-11-20, REPOSITORY=, JOB= FILE=, CONFIRM=yes)
