@@ -50,7 +50,7 @@ STAGES = [
     Stage("sanity", "ansible-test sanity on the built and unpacked collection", 240, "quick", [
         [PYTHON, "tests/sanity.py"],
     ]),
-    Stage("unit", "pytest: plan, modules against fakes, stand-ins, docs", 300, "quick", [
+    Stage("unit", "pytest: plan, modules against fakes, stand-ins, docs", 360, "quick", [
         [str(BIN / "pytest"), "-q", "-n", "2", "tests/unit"],
     ]),
     Stage("integration", "real rclone and restic, application roles, ingest killed at seeded moments", 300, "quick", [
