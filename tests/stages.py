@@ -53,7 +53,7 @@ STAGES = [
     Stage("unit", "pytest: plan, modules against fakes, stand-ins, docs", 360, "quick", [
         [str(BIN / "pytest"), "-q", "-n", "2", "tests/unit"],
     ]),
-    Stage("integration", "real rclone and restic, application roles, ingest killed at seeded moments", 300, "quick", [
+    Stage("integration", "real rclone and restic, application roles, ingest killed at seeded moments", 360, "quick", [
         [str(BIN / "pytest"), "-q", "-rs", "-n", "2", "tests/integration"],
         [PYTHON, "tests/faults/ingest_faults.py", "--kills", "5"],
     ]),
