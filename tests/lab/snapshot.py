@@ -9,7 +9,8 @@ from typing import Any
 from runs import GUESTS, guest_python
 
 # Runs on the guest as root. What differs between any two builds by nature is left out and named here:
-# OpenVPN's PKI and tls keys (made on the host), package managers' caches, logs, and applications' own data.
+# OpenVPN's PKI and tls keys (made on the host), package managers' caches, logs, applications' own data, and Debian's
+# apt-listchanges.timer, which runs at the next full hour and then disables itself.
 COLLECT = r"""
 import hashlib, json, os, subprocess
 ROOTS = [
@@ -20,7 +21,8 @@ ROOTS = [
 ]
 CONTAINER = '{{.Names}} {{.Image}} {{.State}} {{.Label "mediaserver.digest"}}'
 TIMERS = "systemctl list-timers --all --no-legend --plain | grep -o 'mediaserver-revert[^ ]*' || true"
-SKIP = ("/pki/", "/easy-rsa/", "ipp.txt", "/keys/", ".crt", ".key", "/clients/", "crl.pem")
+SKIP = ("/pki/", "/easy-rsa/", "ipp.txt", "/keys/", ".crt", ".key", "/clients/", "crl.pem",
+        "apt-listchanges.timer")
 files = {}
 def note(path):
     if any(part in path for part in SKIP):
@@ -43,7 +45,11 @@ state = {
     "files": files,
     "containers": lines("docker", "ps", "-a", "--format", CONTAINER),
     "networks": lines("docker", "network", "ls", "--format", "{{.Name}} {{.Driver}}"),
-    "enabled": lines("systemctl", "list-unit-files", "--state=enabled", "--no-legend", "--plain"),
+    "enabled": [
+        line
+        for line in lines("systemctl", "list-unit-files", "--state=enabled", "--no-legend", "--plain")
+        if not line.startswith(SKIP)
+    ],
     "container rules": lines("nft", "-s", "list", "table", "inet", "mediaserver"),
     "mounts": [
         line
