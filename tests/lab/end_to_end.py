@@ -43,7 +43,6 @@ MAKE_SOMETHING_TO_LOSE = f"""
 mkdir -p /mnt/photos/immich/lab-probe
 echo precious >/mnt/photos/immich/lab-probe/photo
 {DATABASE} -d immich -c "CREATE TABLE lab_probe (v text)" -c "INSERT INTO lab_probe VALUES ('precious')"
-mediaserver-backup run all
 """
 RUIN_IT = f"""
 echo ruined >/mnt/photos/immich/lab-probe/photo
@@ -129,7 +128,11 @@ def a_missing_rule_makes_verify_fail() -> str:
 def a_restore_brings_photos_and_database_back() -> str:
     """Immich's upload folder and its real PostgreSQL, ruined after a backup; the old state is kept beside them."""
     made = guest("vm-intranet", "sh -e", MAKE_SOMETHING_TO_LOSE)
-    expect(made.returncode == 0, f"cannot make and back up something to lose: {made.stderr}")
+    expect(made.returncode == 0, f"cannot make something to lose: {made.stderr}")
+    saved = play("backup.yml")
+    expect(
+        saved.code == 0 and "immich-main: snapshot" in saved.text, f"backup.yml ended with {saved.code}: {saved.log}"
+    )
     drilled = play("restore_drill.yml")
     expect(drilled.code == 0, f"the backups do not come back in the drill: {drilled.log}")
     expect("as many as were dumped" in drilled.text, f"the drill compared no database's rows: {drilled.log}")
