@@ -10,11 +10,12 @@ from .model import Host, Site
 from .ports import Opening, place_of
 
 PRIVATE = ("media", "photos", "database")
-EDGE_GROUP, PRIVATE_GROUP = "extranet", "intranet"
+EDGE_GROUP, PRIVATE_GROUP, SINGLE_GROUP = "extranet", "intranet", "single"
+DOORS = ("proxy", "vpn")
 
 
 def check(site: Site, host: Host, found: list[Opening]) -> None:
-    """Hosts of the groups extranet and intranet keep to their purpose."""
+    """Hosts of the groups extranet, intranet and single keep to their purpose."""
     if PRIVATE_GROUP in host.groups:
         for opening in found:
             if "internet" in opening.port.reach:
@@ -25,6 +26,8 @@ def check(site: Site, host: Host, found: list[Opening]) -> None:
                     "intranet)",
                     "Replace internet by edge in `reach`, or place the service on a host of the group extranet",
                 )
+    if SINGLE_GROUP in host.groups:
+        check_single(site, host, found)
     if EDGE_GROUP in host.groups:
         for service in site.on(host.name):
             for volume in service.volumes.values():
@@ -36,6 +39,19 @@ def check(site: Site, host: Host, found: list[Opening]) -> None:
                         "extranet)",
                         "Place it on a host of the group intranet",
                     )
+
+
+def check_single(site: Site, host: Host, found: list[Opening]) -> None:
+    """A machine that has everything shows the Internet its doors, nothing else."""
+    for opening in found:
+        if "internet" in opening.port.reach and opening.service.entry.provides() not in DOORS:
+            site.problems.add(
+                "internet-beside-the-proxy",
+                place_of(opening),
+                f"{opening.service.name} opens a port to the Internet on {host.name}, which holds everything (group "
+                "single)",
+                "Remove internet from `reach` and give the service a `route`: the proxy brings it to the Internet",
+            )
 
 
 def check_shares(site: Site) -> None:

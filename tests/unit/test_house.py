@@ -16,7 +16,7 @@ ACTIONS = {path.stem for path in (ROOT / "plugins/action").glob("*.py")}
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 # Roles that need other machines, guests or applications around them: the lab stage runs them whole (check, converge,
 # again, check, verify). All others have a molecule scenario of their own name.
-LAB_ROLES = {"extranet", "intranet", "host", "proxmox", "npm", "jellyfin", "immich", "ca"}
+LAB_ROLES = {"extranet", "intranet", "single", "host", "proxmox", "npm", "jellyfin", "immich", "ca"}
 # Roles that need OpenZFS in the kernel, which no container has: the stage zfs runs them so in its emulated machine.
 ZFS_ROLES = {"zfs", "zfs_snapshots"}
 

@@ -275,6 +275,7 @@ CASES = [
     Case("unknown-key", ingest(mov=["videos"]), SITE, f"{FETCH}.mov", "Did you mean move", name="unknown-key-of-ingest"),
     Case("bad-choice", ingest(move=["video"]), SITE, f"{FETCH}.move.0", "Did you mean videos", name="bad-choice-of-ingest"),
     Case("internet-on-private-host", both(service("films", "reach", to=["internet"]), drop("films", "route", where="catalog")), FILMS, "containers.films.ports.web", "on back, a private host", True),
+    Case("internet-beside-the-proxy", both(service("films", "reach", to=["internet"]), drop("films", "route", where="catalog"), lambda s: s.groups.update(back=["single"])), FILMS, "containers.films.ports.web", "on back, which holds everything", True),
     Case("private-data-on-edge", put("site_services", "films", "hosts", to=["front"]), SITE, "site_services.films.hosts", "films keeps media on front, which the Internet reaches", True),
     Case("secret-missing", drop("site_secrets", "tunnel.account"), SITE, "site_secrets.tunnel.account", "only the owner has \\(from the provider\\)", True),
     Case("unknown-secret", put("site_secrets", "tunnel.acount", to=True), SITE, "site_secrets.tunnel.acount", "Did you mean tunnel.account", True),
