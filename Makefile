@@ -30,7 +30,10 @@ lab-status: ## what of the lab runs
 	@python3 tests/lab/lab.py status
 
 # --- the site: make VERB ENV=homelab SERVICE=jellyfin -----------------------------------------------------------------
-.PHONY: site plan verify up down restart status guests logs vpn-profiles proxmox-access backup snapshots restore drill
+.PHONY: new site plan verify up down restart status guests logs vpn-profiles proxmox-access backup snapshots restore drill
+new: ## write the inventory of a new environment: NAME=myhome (SYSTEM=homelab or single-vm, ANSWERS=answers.yml)
+	@.venv/bin/ansible-playbook -i localhost, playbooks/new_environment.yml -e new_name=$(NAME) $(if $(SYSTEM),-e new_system=$(SYSTEM)) $(if $(ANSWERS),-e new_answers=$(abspath $(ANSWERS)))
+	@.venv/bin/ansible-playbook -i inventories/$(NAME) playbooks/new_secrets.yml
 site: ## build or update the whole site (SERVICE=x: that service only)
 	$(PLAYBOOK) playbooks/site.yml $(if $(SERVICE),--tags $(SERVICE))
 plan: ## show what would run where, who could reach it, what is backed up (HTML=page.html, QUERY=names[].name)
