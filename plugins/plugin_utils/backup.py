@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-from . import sizes
+from . import repositories, sizes
 from .model import Host, Service, Site, Tree
-from .problems import suggest
 
 MISSING = "backup-without-restic"
 SQLITE_SUFFIXES = ("", "-wal", "-shm", "-journal")
@@ -73,31 +72,6 @@ def job(site: Site, service: Service, name: str, schedule: str, **what: object) 
     }
 
 
-def repositories(site: Site, host: Host, wanted: bool) -> list[Tree]:
-    """One repository per host in each place, so that no host can read or delete another's."""
-    found: list[Tree] = []
-    if not wanted:
-        return found
-    for name, body in site.values["site_backup"]["repositories"].items():
-        where = site.where("site_backup", "repositories", name)
-        if body["url"]:
-            found.append({"name": name, "path": f"{body['url'].rstrip('/')}/{host.name}", "mount": None})
-            continue
-        storage = site.storage(str(body["class"]))
-        if storage is None:
-            known = site.values["site_storage"]
-            site.problems.add(
-                "repository-class",
-                where.at("class"),
-                f"no storage class {body['class']!r}",
-                suggest(str(body["class"]), known, "Say class or url"),
-            )
-            continue
-        mount = storage["mount"].rstrip("/")
-        found.append({"name": name, "path": f"{mount}/{body['folder'].strip('/')}/{host.name}", "mount": mount})
-    return found
-
-
 def classes(site: Site, host: Host) -> list[str]:
     """Storage classes that the host needs for its repositories."""
     if not jobs(site, host) or not has_tool(site, host):
@@ -119,16 +93,18 @@ def build(site: Site, host: Host) -> Tree:
             site.where("site_services", "restic"),
             f"nothing on {host.name} makes the backups that {names} want: place restic there",
         )
-        return {"repositories": [], "jobs": []}
+        return {"repositories": [], "jobs": [], "pruned": []}
     times = site.values["site_backup"]["times"]
-    return {"repositories": repositories(site, host, bool(found)), "jobs": found, "times": times}
+    places = repositories.of_host(site, host) if found else []
+    pruned = repositories.pruned(site, host) if found else []
+    return {"repositories": places, "jobs": found, "times": times, "pruned": pruned}
 
 
 def directories(site: Site, host: Host) -> list[Tree]:
     """Folders of local repositories."""
     return [
         {"path": one["path"], "owner": 0, "group": 0, "mode": "0700", "below": one["mount"], "service": "restic"}
-        for one in repositories(site, host, bool(jobs(site, host)) and has_tool(site, host))
+        for one in (repositories.of_host(site, host) if jobs(site, host) and has_tool(site, host) else [])
         if one["mount"]
     ]
 
@@ -155,6 +131,7 @@ def quota(site: Site, name: str) -> int:
 
 def check(site: Site) -> None:
     """Unwise: the only copy on the disk it protects; a repository smaller than its sources."""
+    repositories.check(site)
     protected: dict[str, set[str]] = {}
     for host in site.managed():
         if has_tool(site, host):

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from . import zfs
+from . import repositories, zfs
 from .model import Site, Tree
 from .problems import suggest
 
@@ -25,6 +25,8 @@ def build(site: Site) -> list[Tree]:
         if host.node is not None:
             found.append(asked(site, f"the node {host.name}", f"{host.name}.api_token_secret", TOKEN_HELP))
             found += zfs.secrets(host)
+    for one in repositories.secrets(site):
+        found.append(asked(site, "the backup", one["name"], one["help"]) if one.get("ask") else one)
     found += [
         {"name": f"ssh_host_key.{host.name}", "kind": "ssh_ed25519"}
         for host in site.hosts.values()

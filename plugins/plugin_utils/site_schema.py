@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from .catalog_schema import FOLDER, NAME, NAME_TEXT, ZONE
-from .schema import Anything, Flag, Items, Named, Number, Size, Table, Text
+from .repositories import SECRET, VARIABLE
+from .schema import Anything, Flag, Items, Named, Number, Size, Table, Text, fresh
 
 ADDRESS = Text("IP address", wanted="an IP address")
 NETWORK = Text("Network as address/prefix", wanted="a network as 192.168.1.0/24")
@@ -66,19 +67,48 @@ STORAGE = Table(
     required=("as", "mount"),
 )
 
+CREDENTIALS = Named(
+    Text(pattern=SECRET, wanted="the name of a secret as offsite.key"),
+    "Environment variable of restic -> name of its secret; default: those the kind needs, as offsite.aws_access_key_id",
+    pattern=VARIABLE,
+    wanted="an environment variable of restic's backends, as AWS_ACCESS_KEY_ID",
+    default=None,
+)
+REPOSITORY = Table(
+    {
+        "class": Text("Storage class it lies on"),
+        "folder": Text(default="restic-repo", pattern=FOLDER, wanted="a relative path"),
+        "url": Text("Address of a remote one: s3:, azure:, b2:, sftp:, rest: or rclone:, as restic writes them"),
+        "credentials": CREDENTIALS,
+        "environment": Named(
+            Text(numbers=True),
+            "Further environment that is not secret, as AWS_DEFAULT_REGION",
+            pattern=VARIABLE,
+            wanted="an environment variable of restic's backends",
+        ),
+        "known_host": Text(
+            "SFTP: public host key of the server",
+            pattern=r"^(ssh|ecdsa)-[a-z0-9-]+ [A-Za-z0-9+/=]+$",
+            wanted="a host key as ssh-ed25519 AAAA…",
+        ),
+        "append_only": Flag("The hosts only add; old snapshots go by `make prune`, with credentials of its own"),
+        "prune": Table(
+            {"url": Text("Address where deleting is allowed, if it is another"), "credentials": CREDENTIALS},
+            "Who may prune an append-only repository",
+        ),
+        "upload_limit": Size("At most this much a second, as 2M"),
+        "download_limit": Size("At most this much a second, as 10M"),
+    },
+    "A repository",
+)
+
 BACKUP = Table(
     {
         "repositories": Named(
-            Table(
-                {
-                    "class": Text("Storage class it lies on"),
-                    "folder": Text(default="restic-repo", pattern=FOLDER, wanted="a relative path"),
-                    "url": Text("restic's own address of a remote repository"),
-                }
-            ),
+            REPOSITORY,
             "Where backups go",
             pattern=NAME,
-            default={"local": {"class": "backups", "folder": "restic-repo", "url": None}},
+            default={"local": {**{key: fresh(kind) for key, kind in REPOSITORY.fields.items()}, "class": "backups"}},
         ),
         "keep": Table(
             {

@@ -93,7 +93,8 @@ def test_sqlite_that_never_was_there_is_awaited(host):
 def test_prometheus_learns_of_it(host):
     lines = host.file("/var/lib/mediaserver/metrics/backup.prom").content_string.splitlines()
     for job, service in (("app-data", "app"), ("app-main", "app"), ("app-missing", "other")):
-        assert f'mediaserver_backup_last_run_successful{{backup="{job}",service="{service}"}} 1' in lines
+        labels = f'backup="{job}",repository="local",service="{service}"'
+        assert f"mediaserver_backup_last_run_successful{{{labels}}} 1" in lines
     assert any(line.startswith('mediaserver_backup_last_check_timestamp_seconds{repository="local"}') for line in lines)
     assert host.file("/var/lib/mediaserver/metrics/backup.prom").mode == 0o644
 
@@ -101,6 +102,6 @@ def test_prometheus_learns_of_it(host):
 def test_drill_left_its_result_and_nothing_else(host):
     lines = host.file("/var/lib/mediaserver/metrics/backup.prom").content_string.splitlines()
     for service in ("app", "other"):
-        assert f'mediaserver_drill_last_run_successful{{service="{service}"}} 1' in lines
+        assert f'mediaserver_drill_last_run_successful{{repository="local",service="{service}"}} 1' in lines
     assert host.service("mediaserver-drill.timer").is_enabled
     assert not host.file("/var/lib/mediaserver/backup/drill").exists

@@ -26,9 +26,12 @@ from typing import Any
 
 import mediaserver_manifest as manifest
 import mediaserver_snapshots
-from mediaserver_backup import Problem, Restic, Runner, container_id, last_words
-from mediaserver_restore import feed, pour, psql, remove, save_sqlite
-from mediaserver_snapshots import Job, Snapshot, choose, places, snapshots, wanted_jobs
+from mediaserver_jobs import Job, entry
+from mediaserver_psql import container_id, psql
+from mediaserver_restic import Problem, Restic, last_words
+from mediaserver_restore import feed, pour, remove, save_sqlite
+from mediaserver_runner import Runner
+from mediaserver_snapshots import Snapshot, assert_there, choose, places, snapshots, wanted_jobs
 
 SAMPLE_FILES = 60
 SAMPLE_BYTES = 2**30
@@ -61,7 +64,7 @@ class Drill:
 
     def compare(self, found: manifest.Counts) -> str:
         rows = f"{len(found)} tables, {sum(found.values())} rows"
-        wanted = manifest.find(self.folder, self.job["name"], self.restic.repository["name"], self.snapshot.id)
+        wanted = manifest.find(self.folder, self.job["name"], self.restic.name, self.snapshot.id)
         if wanted is None:
             return f"{rows}, whole; there are no counts of the source to compare with"
         if wrong := manifest.differences(wanted, found):
@@ -132,9 +135,9 @@ class Drill:
     def postgresql(self) -> manifest.Counts:
         database = self.job["database"]
         with throw_away(image_of(self.job), database["user"]) as container:
-            feed("make a database for the drill", psql(container, self.job, "postgres"),
+            feed("make a database for the drill", psql(container, database["user"], "postgres"),
                  'CREATE DATABASE "drill" TEMPLATE template0;')  # fmt: skip
-            pour(self.restic, self.snapshot, [*psql(container, self.job, "drill"), "--single-transaction"])
+            pour(self.restic, self.snapshot, psql(container, database["user"], "drill", "--single-transaction"))
             return manifest.of_postgresql(container, database["user"], "drill")
 
 
@@ -194,39 +197,39 @@ def parser() -> argparse.ArgumentParser:
     return mediaserver_snapshots.parser("drill")
 
 
-def drill_service(runner: Runner, places_found: list[Restic], host: str, jobs: list[Job]) -> bool:
-    """False where nothing of the service was ever saved."""
+def drill_service(runner: Runner, restic: Restic, host: str, jobs: list[Job]) -> bool:
+    """The proof from one repository; false where nothing of the service was ever saved there."""
     proved = False
-    for restic in places_found:
-        found = snapshots(restic, host)
-        for job in jobs:
-            if not any(one.job == job["name"] for one in found):
-                if "success" in runner.state[job["name"]]:
-                    raise Problem(f"Unable to prove {job['name']}: {restic.repository['path']} has no snapshot of it")
-                print(f"{job['name']}: nothing was saved yet")
-                continue
-            snapshot = choose(found, job["name"], "latest")
-            proof = Drill(runner, restic, job, snapshot).prove()
-            print(f"{job['name']}: of {snapshot.shown()['time']} from {restic.repository['name']}: {proof}")
-            proved = True
+    assert_there(restic)
+    found = snapshots(restic, host)
+    for job in jobs:
+        if not any(one.job == job["name"] for one in found):
+            if "success" in entry(runner.state, job, restic.name):
+                raise Problem(f"Unable to prove {job['name']}: {restic.repository['path']} has no snapshot of it")
+            print(f"{job['name']}: nothing was saved yet in {restic.name}")
+            continue
+        snapshot = choose(found, job["name"], "latest")
+        proof = Drill(runner, restic, job, snapshot).prove()
+        print(f"{job['name']}: of {snapshot.shown()['time']} from {restic.name}: {proof}")
+        proved = True
     return proved
 
 
 def main(runner: Runner, options: argparse.Namespace) -> int:
     failures = 0
-    services = wanted_jobs(runner.config, options)
-    if not any("success" in runner.state[job["name"]] for jobs in services.values() for job in jobs):
-        print("nothing was saved yet")
-        return 0
-    repositories = places(runner, options)
-    for service, jobs in services.items():
-        entry, started = runner.state["drills"][service], time.time()
-        try:
-            if drill_service(runner, repositories, options.host or runner.config["host"], jobs):
-                entry.update(ok=1, success=started, seconds=time.time() - started)
-        except (Problem, OSError, subprocess.CalledProcessError) as problem:
-            failures += 1
-            entry.update(ok=0, seconds=time.time() - started)
-            print(f"{service}: {problem}", file=sys.stderr)
-        runner.save()
+    host = options.host or runner.config["host"]
+    for service, jobs in wanted_jobs(runner.config, options).items():
+        for restic in places(runner, options):
+            if not any("success" in entry(runner.state, job, restic.name) for job in jobs):
+                print(f"{service}: nothing was saved yet in {restic.name}")
+                continue
+            known, started = runner.drill(service, restic.name), time.time()
+            try:
+                if drill_service(runner, restic, host, jobs):
+                    known.update(ok=1, success=started, seconds=time.time() - started)
+            except (Problem, OSError, subprocess.CalledProcessError) as problem:
+                failures += 1
+                known.update(ok=0, seconds=time.time() - started)
+                print(f"{service} from {restic.name}: {problem}", file=sys.stderr)
+            runner.save()
     return 1 if failures else 0

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mediaserver_backup import Problem, container_id, last_words, write
+from mediaserver_psql import container_id, psql
+from mediaserver_restic import Problem, last_words, write
 
 Counts = dict[str, int]
 END = "mediaserver-end-of-counts"
@@ -27,7 +28,6 @@ WHERE c.relkind = 'r' AND c.relpersistence <> 't'
         WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1;
 """
-PSQL = ("psql", "--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1")
 
 
 def parse(lines: list[str]) -> Counts:
@@ -48,8 +48,8 @@ def of_sqlite(file: Path) -> Counts:
 
 
 def of_postgresql(container: str, user: str, database: str) -> Counts:
-    argv = ["docker", "exec", container, *PSQL, f"--username={user}", f"--dbname={database}", "--command", COUNT]
-    done = subprocess.run(argv, text=True, capture_output=True, check=False)
+    argv = psql(container, user, database, "--command", COUNT, answers=True)
+    done = subprocess.run(argv, text=True, capture_output=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode:
         raise Problem(f"Unable to count the rows of {database}: {last_words(done.stderr)}")
     return parse(done.stdout.splitlines())
@@ -63,8 +63,7 @@ def exported(job: dict[str, Any]) -> Iterator[tuple[str | None, Counts | None]]:
     """
     database = job["database"]
     container = container_id(job["service"], database["container"])
-    login = [f"--username={database['user']}", f"--dbname={database['name']}"]
-    argv = ["docker", "exec", "--interactive", container, *PSQL, *login]
+    argv = psql(container, database["user"], database["name"], answers=True)
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as session:

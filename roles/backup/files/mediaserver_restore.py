@@ -24,7 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import mediaserver_snapshots
-from mediaserver_backup import Problem, Restic, Runner, assert_mounted, container_id, last_words
+from mediaserver_psql import container_id, psql
+from mediaserver_restic import Problem, Restic, assert_mounted, last_words
+from mediaserver_runner import Runner
 from mediaserver_snapshots import Job, Snapshot, choose, places, snapshots, wanted_jobs
 
 # pg_dump empties the search path, and functions that name their helpers without a schema (cube, earthdistance, vector
@@ -191,10 +193,10 @@ class Restore:
         container = container_id(job["service"], database["container"])
         fresh = f"{database['name']}_restoring"
         what = f"make database {fresh}"
-        feed(what, psql(container, job, "postgres"), f'DROP DATABASE IF EXISTS "{fresh}";')
-        feed(what, psql(container, job, "postgres"), f'CREATE DATABASE "{fresh}" TEMPLATE template0;')
-        pour(self.restic, self.chosen[job["name"]], [*psql(container, job, fresh), "--single-transaction"])
-        feed(f"analyse database {fresh}", psql(container, job, fresh), "ANALYZE;")
+        feed(what, psql(container, database["user"], "postgres"), f'DROP DATABASE IF EXISTS "{fresh}";')
+        feed(what, psql(container, database["user"], "postgres"), f'CREATE DATABASE "{fresh}" TEMPLATE template0;')
+        pour(self.restic, self.chosen[job["name"]], psql(container, database["user"], fresh, "--single-transaction"))
+        feed(f"analyse database {fresh}", psql(container, database["user"], fresh), "ANALYZE;")
         return container
 
     def exchange_postgresql(self, job: Job, container: str) -> None:
@@ -207,7 +209,7 @@ class Restore:
             f'BEGIN; ALTER DATABASE "{name}" RENAME TO "{aside}";'
             f' ALTER DATABASE "{name}_restoring" RENAME TO "{name}"; COMMIT;'
         )
-        feed(f"exchange database {name}", psql(container, job, "postgres"), script)
+        feed(f"exchange database {name}", psql(container, job["database"]["user"], "postgres"), script)
         self.kept.append(f"database {aside}")
 
     # the service
@@ -281,12 +283,6 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def psql(container: str, job: Job, database: str) -> list[str]:
-    options = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
-    login = [f"--username={job['database']['user']}", f"--dbname={database}"]
-    return ["docker", "exec", "--interactive", container, "psql", *login, *options]
-
-
 def feed(what: str, argv: list[str], text: str = "") -> None:
     done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -302,7 +298,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(runner: Runner, options: argparse.Namespace) -> int:
     services = wanted_jobs(runner.config, options)
-    restic = places(runner, options)[0]
+    restic = places(runner, options, first=True)[0]
     found = snapshots(restic, options.host or runner.config["host"])
     stamp = time.strftime("%Y%m%d-%H%M%S")
     if options.path:
@@ -316,7 +312,7 @@ def main(runner: Runner, options: argparse.Namespace) -> int:
         if len(never) == len(jobs):
             raise Problem(f"Unable to restore {service}: {restic.repository['path']} has nothing of it")
         for name in never:
-            print(f"{name}: was never backed up to {restic.repository['name']}, is left as it is", file=sys.stderr)
+            print(f"{name}: was never backed up to {restic.name}, is left as it is", file=sys.stderr)
         services[service] = [job for job in jobs if job["name"] not in never]
     chosen = {job["name"]: choose(found, job["name"], options.at) for jobs in services.values() for job in jobs}
     for service, jobs in services.items():
@@ -326,7 +322,7 @@ def main(runner: Runner, options: argparse.Namespace) -> int:
         else:
             one.whole()
         for job in jobs:
-            print(f"{job['name']}: as of {chosen[job['name']].shown()['time']} from {restic.repository['name']}")
+            print(f"{job['name']}: as of {chosen[job['name']].shown()['time']} from {restic.name}")
         for kept in [*(str(old) for _path, old in one.swapped if old), *one.kept]:
             print(f"{service}: the old state is kept as {kept}")
     return 0

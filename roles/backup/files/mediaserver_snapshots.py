@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from mediaserver_backup import Problem, Restic, Runner
-
-Job = dict[str, Any]
+from mediaserver_jobs import Job
+from mediaserver_restic import Problem, Restic
+from mediaserver_runner import Runner
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def snapshots(restic: Restic, host: str) -> list[Snapshot]:
     for one in json.loads(restic.must("list the snapshots", "snapshots", "--json", "--host", host)) or []:
         size = (one.get("summary") or {}).get("total_bytes_processed")
         at = datetime.fromisoformat(one["time"])
-        found += [Snapshot(restic.repository["name"], one["id"], tag, at, size) for tag in one.get("tags") or []]
+        found += [Snapshot(restic.name, one["id"], tag, at, size) for tag in one.get("tags") or []]
     return sorted(found, key=lambda one: one.time)
 
 
@@ -78,19 +79,23 @@ def wanted_jobs(config: dict[str, Any], options: argparse.Namespace) -> dict[str
     return services
 
 
-def places(runner: Runner, options: argparse.Namespace) -> list[Restic]:
-    """The repositories, or the one that is named; another host's lies beside this host's own."""
-    chosen = [one for one in runner.repositories if options.repository in (None, one.repository["name"])]
+def places(runner: Runner, options: argparse.Namespace, first: bool = False) -> list[Restic]:
+    """The repositories, or the one that is named, or the first; another host's lies beside this host's own."""
+    chosen = [one for one in runner.repositories if options.repository in (None, one.name)]
     if not chosen:
-        known = ", ".join(one.repository["name"] for one in runner.repositories)
+        known = ", ".join(one.name for one in runner.repositories)
         raise Problem(f"Unable to find repository {options.repository}: there are: {known or 'none'}")
     if options.host:
         for one in chosen:
             one.repository = {**one.repository, "path": f"{one.repository['path'].rpartition('/')[0]}/{options.host}"}
-    for one in chosen:
-        if not one.exists():
-            raise Problem(f"Unable to restore from {one.repository['path']}: there is no repository")
+    for one in chosen[:1] if first else ():
+        assert_there(one)
     return chosen
+
+
+def assert_there(restic: Restic) -> None:
+    if not restic.exists():
+        raise Problem(f"Unable to restore from {restic.repository['path']}: there is no repository")
 
 
 def parser(verb: str = "snapshots") -> argparse.ArgumentParser:
@@ -108,11 +113,19 @@ def parser(verb: str = "snapshots") -> argparse.ArgumentParser:
 def main(runner: Runner, options: argparse.Namespace) -> int:
     host = options.host or runner.config["host"]
     names = {job["name"] for jobs in wanted_jobs(runner.config, options).values() for job in jobs}
-    found = [one for restic in places(runner, options) for one in snapshots(restic, host) if one.job in names]
+    found: list[Snapshot] = []
+    asked, failures = places(runner, options), 0
+    for restic in asked:
+        try:
+            assert_there(restic)
+            found += [one for one in snapshots(restic, host) if one.job in names]
+        except Problem as problem:
+            failures += 1
+            print(problem, file=sys.stderr)
     if options.json:
         print(json.dumps([one.shown() for one in found]))
-        return 0
+        return int(failures == len(asked))
     for one in (one.shown() for one in found):
         size = f"{(one['bytes'] or 0) / 2**20:.1f} MiB"
         print(f"{one['time']}  {one['id']}  {one['repository']:<12} {one['job']:<32} {size}")
-    return 0
+    return int(failures == len(asked))

@@ -145,7 +145,7 @@ class Backups:
         return Lock(Path(self.config["lock_file"]), "a backup is running, deletions wait for the next run", self.wait)
 
     def command(self, repository: dict[str, Any], *arguments: str) -> tuple[list[str], dict[str, str]]:
-        environment = dict(os.environ)
+        environment = {**os.environ, **repository.get("environment", {})}
         path = Path(self.config["environment_file"])
         if path.exists():
             environment.update(json.loads(path.read_text(encoding="utf-8")).get(repository["name"], {}))
@@ -153,7 +153,7 @@ class Backups:
         environment["RESTIC_PASSWORD_FILE"] = self.config["password_file"]
         environment["RESTIC_CACHE_DIR"] = self.config["cache_dir"]
         # nothing else works on this host's own repository while its lock is held; restic's would outlive a kill
-        return ["restic", "--no-lock", *arguments], environment
+        return ["restic", "--no-lock", *repository.get("options", []), *arguments], environment
 
     def snapshots(self, repository: dict[str, Any]) -> list[dict[str, Any]]:
         """Those that are there and that a successful check covered, newest first."""

@@ -44,7 +44,7 @@ class Listing:
 
 
 def drill(drilling: ModuleType, folder: Path, nodes: list[dict[str, Any]], ident: str = "aa") -> Any:
-    restic = argparse.Namespace(repository={"name": "local"}, process=lambda *_words: Listing(nodes))
+    restic = argparse.Namespace(name="local", repository={"name": "local"}, process=lambda *_words: Listing(nodes))
     shot = drilling.Snapshot("local", ident, "app-data", datetime(2026, 11, 20, tzinfo=UTC), 1)
     job = {"name": "app-data", "service": "app"}
     return drilling.Drill(argparse.Namespace(path=folder / "state.json"), restic, job, shot)
@@ -171,22 +171,46 @@ def test_a_job_without_snapshots(
 ) -> None:
     """Before the first backup nothing is missing; after one that succeeded its snapshot is."""
     monkeypatch.setattr(drilling, "snapshots", lambda _restic, _host: [])
-    runner = argparse.Namespace(state={"app-data": state})
-    restic = argparse.Namespace(repository={"name": "local", "path": "/r"})
+    runner = argparse.Namespace(state={"app-data": {"repositories": {"local": state}}})
+    restic = argparse.Namespace(name="local", repository={"name": "local", "path": "/r"}, exists=lambda: True)
     jobs = [{"name": "app-data", "service": "app"}]
     if proved is None:
         with pytest.raises(drilling.Problem, match="/r has no snapshot of it"):
-            drilling.drill_service(runner, [restic], "host", jobs)
+            drilling.drill_service(runner, restic, "host", jobs)
     else:
-        assert drilling.drill_service(runner, [restic], "host", jobs) is proved
+        assert drilling.drill_service(runner, restic, "host", jobs) is proved
 
 
 def test_before_the_first_backup_there_is_nothing_to_prove(
     drilling: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Not even a repository."""
+    restic = argparse.Namespace(name="local", repository={"name": "local"})
     runner = argparse.Namespace(
-        config={"jobs": [{"name": "app-data", "service": "app"}]}, state={"app-data": {"declared": 1.0}}
+        config={"jobs": [{"name": "app-data", "service": "app"}], "host": "host"},
+        state={"app-data": {"declared": 1.0}},
+        repositories=[restic],
     )
     assert drilling.main(runner, drilling.parser().parse_args([])) == 0
-    assert capsys.readouterr().out == "nothing was saved yet\n"
+    assert capsys.readouterr().out == "app: nothing was saved yet in local\n"
+
+
+def test_a_repository_that_does_not_answer_hides_no_other(
+    drilling: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def drill(_runner: Any, restic: Any, _host: str, _jobs: Any) -> bool:
+        if restic.name == "away":
+            raise drilling.Problem("does not answer")
+        return True
+
+    monkeypatch.setattr(drilling, "drill_service", drill)
+    known: dict[str, dict[str, Any]] = {"away": {}, "local": {}}
+    saved = {"repositories": {name: {"success": 1.0} for name in known}}
+    runner = argparse.Namespace(
+        config={"jobs": [{"name": "app-data", "service": "app"}], "host": "host"}, state={"app-data": saved},
+        repositories=[argparse.Namespace(name=name, repository={"name": name}) for name in known],
+        drill=lambda _service, name: known[name], save=lambda: None,
+    )  # fmt: skip
+    assert drilling.main(runner, drilling.parser().parse_args([])) == 1
+    assert (known["away"]["ok"], known["local"]["ok"]) == (0, 1)
+    assert "app from away: does not answer" in capsys.readouterr().err

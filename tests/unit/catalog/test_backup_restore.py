@@ -175,7 +175,7 @@ def test_listing(restoring: ModuleType, capsys: pytest.CaptureFixture[str], monk
         {"id": "a" * 64, "time": "2026-11-20T02:30:10.123456789Z", "tags": ["app-data"], "hostname": "host"},
         {"id": "b" * 64, "time": "2026-11-20T02:31:10Z", "tags": ["another"], "hostname": "host"},
     ]
-    restic = argparse.Namespace(repository={"name": "local"}, must=lambda *_words: json.dumps(rows))
+    restic = argparse.Namespace(name="local", exists=lambda: True, must=lambda *_words: json.dumps(rows))
     module = restoring.mediaserver_snapshots
     monkeypatch.setattr(module, "places", lambda _runner, _options: [restic])
     runner = argparse.Namespace(config={"host": "host", "jobs": [{"name": "app-data", "service": "app"}]})

@@ -21,11 +21,26 @@ NOW = 1_800_000_000.0
 DAY = 86400
 
 
+class Program:
+    """All parts of the program as one."""
+
+    def __init__(self) -> None:
+        names = ("backup", "runner", "jobs", "dumps", "metrics", "restic")
+        self.parts = [importlib.import_module(f"mediaserver_{name}") for name in names]
+
+    def __getattr__(self, name: str) -> Any:
+        return next(getattr(part, name) for part in self.parts if hasattr(part, name))
+
+    @property
+    def running(self) -> ModuleType:
+        return self.parts[1]
+
+
 @pytest.fixture
-def runner(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def runner(monkeypatch: pytest.MonkeyPatch) -> Program:
     monkeypatch.setattr("sys.dont_write_bytecode", True)
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    return importlib.import_module("mediaserver_backup")
+    return Program()
 
 
 def files(name: str, schedule: str = "daily", **more: Any) -> dict[str, Any]:
@@ -37,6 +52,11 @@ def files(name: str, schedule: str = "daily", **more: Any) -> dict[str, Any]:
         "keep": {"daily": 7},
         **more,
     }
+
+
+def saved(name: str, **known: Any) -> dict[str, Any]:
+    """What is remembered of a job in repository local."""
+    return {name: {"declared": NOW, "repositories": {"local": known}}}
 
 
 def database(name: str, schedule: str = "daily") -> dict[str, Any]:
@@ -59,21 +79,22 @@ def database(name: str, schedule: str = "daily") -> dict[str, Any]:
         ("monthly", 30 * DAY, True),
     ],
 )
-def test_due(runner: ModuleType, schedule: str, ago: float | None, ready: bool) -> None:
-    state = {} if ago is None else {"a": {"success": NOW - ago}}
-    assert bool(runner.due([files("a", schedule)], state, NOW)) is ready
+def test_due(runner: Program, schedule: str, ago: float | None, ready: bool) -> None:
+    state = {} if ago is None else saved("a", success=NOW - ago)
+    assert bool(runner.due([files("a", schedule)], state, "local", NOW)) is ready
+    assert runner.due([files("a", schedule)], state, "away", NOW), "each repository is looked at for itself"
 
 
-def test_a_job_that_failed_stays_due(runner: ModuleType) -> None:
-    assert runner.due([files("a")], {"a": {"success": NOW - 2 * DAY, "ok": 0}}, NOW)
+def test_a_job_that_failed_stays_due(runner: Program) -> None:
+    assert runner.due([files("a")], saved("a", success=NOW - 2 * DAY, ok=0), "local", NOW)
 
 
-def test_databases_come_first(runner: ModuleType) -> None:
+def test_databases_come_first(runner: Program) -> None:
     jobs = [files("b"), database("z"), files("a", "weekly")]
-    assert [job["name"] for job in runner.due(jobs, {}, NOW)] == ["z", "b", "a"]
+    assert [job["name"] for job in runner.due(jobs, {}, "local", NOW)] == ["z", "b", "a"]
 
 
-def test_missing_source_and_missing_mount_are_problems(runner: ModuleType, tmp_path: Path) -> None:
+def test_missing_source_and_missing_mount_are_problems(runner: Program, tmp_path: Path) -> None:
     with pytest.raises(runner.Problem, match="Unable to back up /nowhere/app: there is no such folder"):
         runner.backup_arguments(files("a"), "host")
     (tmp_path / "app").mkdir()
@@ -82,7 +103,7 @@ def test_missing_source_and_missing_mount_are_problems(runner: ModuleType, tmp_p
         runner.backup_arguments(job, "host")
 
 
-def test_arguments(runner: ModuleType, tmp_path: Path) -> None:
+def test_arguments(runner: Program, tmp_path: Path) -> None:
     job = files("a", paths=[{"path": str(tmp_path), "mount": None}], exclude=["*.tmp"])
     assert runner.backup_arguments(job, "host") == [
         "backup",
@@ -99,6 +120,7 @@ def test_arguments(runner: ModuleType, tmp_path: Path) -> None:
     ]
     assert runner.forget_arguments(files("a", keep={"weekly": 4, "daily": 7}), "host") == [
         "forget",
+        "--json",
         "--quiet",
         "--host",
         "host",
@@ -122,7 +144,7 @@ def docker(monkeypatch: pytest.MonkeyPatch, output: str, code: int = 0) -> list[
     return asked
 
 
-def test_dump_runs_inside_restic(runner: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dump_runs_inside_restic(runner: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = docker(monkeypatch, "0123abcd\n")
     arguments = runner.backup_arguments(database("app-main"), "host")
     command = arguments[arguments.index("--") + 1 :]
@@ -138,14 +160,14 @@ def test_dump_runs_inside_restic(runner: ModuleType, monkeypatch: pytest.MonkeyP
     [("", 0, "0 containers run"), ("a\nb\n", 0, "2 containers run"), ("", 1, "daemon is not running")],
 )
 def test_no_dump_without_the_one_container(
-    runner: ModuleType, monkeypatch: pytest.MonkeyPatch, output: str, code: int, text: str
+    runner: Program, monkeypatch: pytest.MonkeyPatch, output: str, code: int, text: str
 ) -> None:
     docker(monkeypatch, output, code)
     with pytest.raises(runner.Problem, match=text):
         runner.backup_arguments(database("app-main"), "host")
 
 
-def repository(runner: ModuleType, monkeypatch: pytest.MonkeyPatch, codes: list[int]) -> tuple[Any, list[str]]:
+def repository(runner: Program, monkeypatch: pytest.MonkeyPatch, codes: list[int]) -> tuple[Any, list[str]]:
     asked: list[str] = []
 
     def call(_self: Any, *arguments: str, **_options: Any) -> subprocess.CompletedProcess[str]:
@@ -156,7 +178,7 @@ def repository(runner: ModuleType, monkeypatch: pytest.MonkeyPatch, codes: list[
     return runner.Restic({}, {"name": "local", "path": "/r", "mount": None}), asked
 
 
-def test_repository_is_made_only_when_there_is_none(runner: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repository_is_made_only_when_there_is_none(runner: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     restic, asked = repository(runner, monkeypatch, [10, 0])
     restic.ready()
     assert asked == ["cat", "init"]
@@ -164,7 +186,7 @@ def test_repository_is_made_only_when_there_is_none(runner: ModuleType, monkeypa
 
 @pytest.mark.parametrize(("code", "text"), [(12, "another password"), (1, "boom"), (11, "boom")])
 def test_repository_that_cannot_be_opened_is_left_alone(
-    runner: ModuleType, monkeypatch: pytest.MonkeyPatch, code: int, text: str
+    runner: Program, monkeypatch: pytest.MonkeyPatch, code: int, text: str
 ) -> None:
     restic, asked = repository(runner, monkeypatch, [code])
     with pytest.raises(runner.Problem, match=text):
@@ -172,7 +194,7 @@ def test_repository_that_cannot_be_opened_is_left_alone(
     assert asked == ["cat"]
 
 
-def checking(runner: ModuleType, monkeypatch: pytest.MonkeyPatch, code: int) -> tuple[Any, Any]:
+def checking(runner: Program, monkeypatch: pytest.MonkeyPatch, code: int) -> tuple[Any, Any]:
     """A runner with one repository that has two snapshots, and whose check ends with a code."""
 
     def call(_self: Any, *arguments: str, **_options: Any) -> subprocess.CompletedProcess[str]:
@@ -185,7 +207,7 @@ def checking(runner: ModuleType, monkeypatch: pytest.MonkeyPatch, code: int) -> 
     return one, runner.Restic({}, {"name": "local", "path": "/r", "mount": None})
 
 
-def test_a_check_notes_which_snapshots_it_found_whole(runner: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_notes_which_snapshots_it_found_whole(runner: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     one, restic = checking(runner, monkeypatch, 0)
     one.check(restic)
     noted = one.state["checks"]["local"]
@@ -193,43 +215,53 @@ def test_a_check_notes_which_snapshots_it_found_whole(runner: ModuleType, monkey
     assert one.state["checked"]["local"] == noted["time"]
 
 
-def test_a_check_that_fails_takes_the_note_away(runner: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_fails_takes_the_note_away(runner: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     one, restic = checking(runner, monkeypatch, 1)
     with pytest.raises(runner.Problem, match="pack is damaged"):
         one.check(restic)
     assert one.state == {"checks": {"other": {}}}
 
 
-def test_metrics(runner: ModuleType) -> None:
+def test_metrics(runner: Program) -> None:
     state = {
-        "a": {"declared": NOW, "success": NOW, "ok": 1, "seconds": 2.4, "bytes": 10, "added": 3},
+        **saved("a", success=NOW, ok=1, seconds=2.4, bytes=10, added=3),
         "b": {"declared": NOW},
         "checked": {"local": NOW},
-        "drills": {"app": {"declared": NOW, "success": NOW, "ok": 1, "seconds": 9.0}},
+        "reachable": {"local": 1},
+        "drills": {"app": {"declared": NOW, "repositories": {"local": {"success": NOW, "ok": 1, "seconds": 9.0}}}},
     }
-    text = runner.metrics({"jobs": [files("a"), files("b", "weekly")]}, state)
+    places = [{"name": "local"}, {"name": "away"}]
+    text = runner.metrics({"jobs": [files("a"), files("b", "weekly")], "repositories": places}, state)
     lines = set(text.splitlines())
-    assert f'mediaserver_backup_last_success_timestamp_seconds{{backup="a",service="app"}} {NOW:.0f}' in lines
-    assert f'mediaserver_backup_due_timestamp_seconds{{backup="b",service="app"}} {NOW + 7 * DAY:.0f}' in lines
+    away = f'mediaserver_backup_due_timestamp_seconds{{backup="a",repository="away",service="app"}} {NOW + DAY:.0f}'
+    assert away in lines, "what never came to the second repository is awaited there"
+    assert (
+        f'mediaserver_backup_last_success_timestamp_seconds{{backup="a",repository="local",service="app"}} {NOW:.0f}'
+        in lines
+    )
+    assert (
+        f'mediaserver_backup_due_timestamp_seconds{{backup="b",repository="local",service="app"}} {NOW + 7 * DAY:.0f}'
+        in lines
+    )
     assert 'last_success_timestamp_seconds{backup="b"' not in text, "what never ran has no time of success"
     assert f'mediaserver_backup_last_check_timestamp_seconds{{repository="local"}} {NOW:.0f}' in lines
-    assert f'mediaserver_drill_due_timestamp_seconds{{service="app"}} {NOW + 30 * DAY:.0f}' in lines
+    assert f'mediaserver_drill_due_timestamp_seconds{{repository="local",service="app"}} {NOW + 30 * DAY:.0f}' in lines
     known = (Path(__file__).parent / "metrics/node_exporter.txt").read_text().split()
     assert {line.split("{")[0] for line in lines if not line.startswith("#")} <= set(known)
 
 
-def test_unknown_job_names_those_there_are(runner: ModuleType) -> None:
+def test_unknown_job_names_those_there_are(runner: Program) -> None:
     with pytest.raises(SystemExit, match="Unknown job x; there are: a"):
         runner.select({"jobs": [files("a")]}, ["x"])
 
 
-def test_restic_says_why_in_json(runner: ModuleType) -> None:
+def test_restic_says_why_in_json(runner: Program) -> None:
     assert runner.last_words('noise\n{"message_type":"exit_error","code":1,"message":"Fatal: no"}\n') == "Fatal: no"
     assert runner.last_words("plain\n") == "plain"
     assert runner.last_words("") == "no message"
 
 
-def test_no_summary_is_a_problem(runner: ModuleType) -> None:
+def test_no_summary_is_a_problem(runner: Program) -> None:
     assert (
         runner.summary('{"message_type":"status"}\n' + json.dumps({"message_type": "summary", "snapshot_id": "x"}))[
             "snapshot_id"
@@ -290,7 +322,7 @@ def test_damaged_sqlite_is_no_dump(tmp_path: Path) -> None:
     assert not (tmp_path / "state/sqlite-copy").exists()
 
 
-def test_sqlite_dump_runs_inside_restic(runner: ModuleType, live: tuple[Path, sqlite3.Connection]) -> None:
+def test_sqlite_dump_runs_inside_restic(runner: Program, live: tuple[Path, sqlite3.Connection]) -> None:
     arguments = runner.backup_arguments(sqlite_job(live[0]), "host")
     assert arguments[arguments.index("--stdin-filename") + 1] == "app-main.sqlite"
     assert arguments[arguments.index("--") + 3 :] == ["sqlite", str(live[0])]
@@ -298,32 +330,49 @@ def test_sqlite_dump_runs_inside_restic(runner: ModuleType, live: tuple[Path, sq
 
 @pytest.mark.parametrize(("before", "failures"), [({}, 0), ({"ok": 0}, 0), ({"success": NOW}, 1)])
 def test_sqlite_file_may_be_absent_until_it_was_there(
-    runner: ModuleType, tmp_path: Path, before: dict[str, Any], failures: int, monkeypatch: pytest.MonkeyPatch
+    runner: Program, tmp_path: Path, before: dict[str, Any], failures: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = sqlite_job(tmp_path / "app.db")
-    config = {"jobs": [job], "repositories": [], "state_dir": str(tmp_path), "metrics_file": str(tmp_path / "m")}
+    config = {"jobs": [job], "repositories": [{"name": "local", "path": "/r"}], "state_dir": str(tmp_path),
+              "metrics_file": str(tmp_path / "m")}  # fmt: skip
     (tmp_path / "config").write_text(json.dumps(config | {"host": "host"}))
-    (tmp_path / "state.json").write_text(json.dumps({"app-main": before}))
-    monkeypatch.setattr(runner, "CONFIG", tmp_path / "config")
+    (tmp_path / "state.json").write_text(json.dumps(saved("app-main", **before)))
+    monkeypatch.setattr(runner.running, "CONFIG", tmp_path / "config")
     one = runner.Runner()
-    one.repositories = [runner.Restic(config, {"name": "local", "path": "/r"})]
-    assert one.one(job) == failures
-    ok = 'mediaserver_backup_last_run_successful{backup="app-main",service="app"} '
+    assert one.one(job, one.repositories[0]) == failures
+    ok = 'mediaserver_backup_last_run_successful{backup="app-main",repository="local",service="app"} '
     assert [line for line in (tmp_path / "m").read_text().splitlines() if line.startswith(ok)] == [f"{ok}0"] * failures
     assert "mediaserver_backup_due_timestamp_seconds" in (tmp_path / "m").read_text(), "it is still awaited"
 
 
 def test_status_tells_of_backups_and_their_drills(
-    runner: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    runner: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "config").write_text(
-        json.dumps({"jobs": [files("app-data")], "repositories": [], "state_dir": str(tmp_path)})
+        json.dumps(
+            {
+                "jobs": [files("app-data")],
+                "repositories": [{"name": "local", "path": "/r"}],
+                "state_dir": str(tmp_path),
+            }
+        )
     )
-    (tmp_path / "state.json").write_text(
-        json.dumps({"app-data": {"success": NOW, "ok": 1}, "drills": {"app": {"declared": NOW, "ok": 0}}})
-    )
-    monkeypatch.setattr(runner, "CONFIG", tmp_path / "config")
+    drills = {"drills": {"app": {"declared": NOW, "repositories": {"local": {"ok": 0}}}}}
+    (tmp_path / "state.json").write_text(json.dumps(saved("app-data", success=NOW, ok=1) | drills))
+    monkeypatch.setattr(runner.running, "CONFIG", tmp_path / "config")
     assert runner.main(["status"]) == 0
     job, drill = capsys.readouterr().out.splitlines()
     assert job.startswith("app-data ") and job.endswith(time.strftime("%Y-%m-%d %H:%M", time.localtime(NOW)))
-    assert drill.split() == ["drill", "of", "app", "monthly", "last", "success", "never", "LAST", "RUN", "FAILED"]
+    assert drill.split() == [
+        "drill",
+        "of",
+        "app",
+        "local",
+        "monthly",
+        "last",
+        "success",
+        "never",
+        "LAST",
+        "RUN",
+        "FAILED",
+    ]

@@ -115,6 +115,15 @@ def ingest(*hosts: str, **job: Any) -> Callable[[Any], None]:
 
 FETCH = "site_services.fetcher.settings.jobs.phone"
 
+REPOSITORY = "site_backup.repositories"
+
+
+def offsite(**body: Any) -> Callable[[Any], None]:
+    """A remote repository beside the local one."""
+    default = {"url": "s3:https://s3.example.org/bucket/home"}
+    return put("site_backup", to={"repositories": {"local": {"class": "backups"}, "offsite": {**default, **body}}})
+
+
 CASES = [
     # one declaration by itself
     Case("missing-key", drop("site_domain"), SITE, "site_domain", "missing"),
@@ -263,6 +272,18 @@ CASES = [
     Case("unknown-snapshot-policy", pool("ssd", "snapshots", to="standart"), "hosts.yml", "pve.node.pools.ssd.snapshots", "Did you mean standard", True, name="unknown-snapshot-policy-of-pool"),
     Case("services-over-host", films("memory", to="9G"), "hosts.yml", "back.guest.memory", "the containers on back", True),
     Case("repository-class", put("site_backup", to={"repositories": {"local": {"class": "backup"}}}), SITE, "site_backup.repositories.local.class", "Did you mean backups|no storage class", True),
+    Case("repository-key", put("site_backup", to={"repositories": {"local": {"class": "backups", "append_only": True}}}), SITE, f"{REPOSITORY}.local.append_only", "say url instead of class", True),
+    Case("repository-url", offsite(url="ftp://host/backups"), SITE, f"{REPOSITORY}.offsite.url", "Begin it with s3:, azure:, b2:, sftp:, rest: or rclone:"),
+    Case("repository-url", offsite(url="/mnt/usb"), SITE, f"{REPOSITORY}.offsite.url", "Say class and folder", name="repository-url-of-a-disk"),
+    Case("repository-url", offsite(url="s3:bucket"), SITE, f"{REPOSITORY}.offsite.url", "no address of S3. Write it as s3:https", name="repository-url-of-s3"),
+    Case("repository-url-secret", offsite(url="rest:https://me:hunter2@host/me/"), SITE, f"{REPOSITORY}.offsite.url", "^(?!.*hunter2).*the address holds a password.*Leave user and password out"),
+    Case("repository-credentials", offsite(credentials={"AWS_ACCESS_KEY_ID": "offsite.id"}), SITE, f"{REPOSITORY}.offsite.credentials", "S3 wants AWS_SECRET_ACCESS_KEY. Name the secret"),
+    Case("repository-credentials", offsite(url="azure:box:/", credentials={"AZURE_ACCOUNT_NAME": "offsite.name"}), SITE, f"{REPOSITORY}.offsite.credentials", "wants AZURE_ACCOUNT_KEY or AZURE_ACCOUNT_SAS", name="repository-credentials-of-azure"),
+    Case("bad-name", offsite(credentials={"LD_PRELOAD": "offsite.id"}), SITE, f"{REPOSITORY}.offsite.credentials.LD_PRELOAD", "environment variable of restic's backends", name="foreign-variable"),
+    Case("repository-known-host", offsite(url="sftp:me@box.example.org:/backups"), SITE, f"{REPOSITORY}.offsite.known_host", "ssh-keyscan -t ed25519 box.example.org"),
+    Case("repository-prune", offsite(prune={"credentials": {}}), SITE, f"{REPOSITORY}.offsite.prune", "Say append_only: true"),
+    Case("repository-prune", offsite(append_only=True, prune={"credentials": {"AWS_ACCESS_KEY_ID": "offsite.aws_access_key_id", "AWS_SECRET_ACCESS_KEY": "offsite.aws_secret_access_key"}}), SITE, f"{REPOSITORY}.offsite.prune.credentials", "credentials that the hosts have. Make others", name="prune-with-the-hosts-credentials"),
+    Case("secret-missing", offsite(), SITE, "site_secrets.offsite.aws_access_key_id", "AWS_ACCESS_KEY_ID of S3 for repository offsite", True, name="secret-missing-of-a-repository"),
     Case("ingest-google-photos", ingest(remote="google"), SITE, f"{FETCH}.remote", "OneDrive, Google Drive or Dropbox.*Takeout and immich-go", True),
     Case("ingest-copied-and-moved", ingest(copy=["photos", "videos"]), SITE, f"{FETCH}.move", "videos are copied and moved"),
     Case("ingest-nothing", ingest(copy=[], move=[]), SITE, FETCH, "it fetches nothing"),

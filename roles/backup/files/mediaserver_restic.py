@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""restic and one repository: how it is called, with which secrets, and what its answers mean."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, BinaryIO
+
+NO_REPOSITORY = 10
+WRONG_PASSWORD = 12
+PATIENCE = 180
+
+
+class Problem(Exception):
+    """Why a job did not succeed, in words for the owner."""
+
+
+class Absent(Problem):
+    """The source is not there; before a job's first success that may be because its service never ran."""
+
+
+class Restic:
+    """One repository."""
+
+    def __init__(self, config: dict[str, Any], repository: dict[str, Any]) -> None:
+        self.config = config
+        self.repository = repository
+
+    @property
+    def name(self) -> str:
+        return str(self.repository["name"])
+
+    @property
+    def append_only(self) -> bool:
+        """This host may add, never delete."""
+        return bool(self.repository.get("append_only"))
+
+    def environment(self) -> dict[str, str]:
+        """With this repository's credentials, and no other's."""
+        environment = {**os.environ, **self.repository.get("environment", {})}
+        path = Path(self.config["environment_file"])
+        if path.exists():
+            environment.update(json.loads(path.read_text()).get(self.name, {}))
+        environment["RESTIC_REPOSITORY"] = self.repository["path"]
+        environment["RESTIC_PASSWORD_FILE"] = self.config["password_file"]
+        environment["RESTIC_CACHE_DIR"] = self.config["cache_dir"]
+        return environment
+
+    def command(self, *arguments: str) -> list[str]:
+        return ["restic", *self.repository.get("options", []), *arguments]
+
+    def call(
+        self, *arguments: str, show: bool = False, patience: float | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """``patience`` in seconds: restic itself tries a server that does not answer for a quarter of an hour."""
+        try:
+            return subprocess.run(
+                self.command(*arguments), env=self.environment(), text=True, check=False, capture_output=not show,
+                timeout=patience,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as late:
+            said = late.stderr.decode(errors="replace") if isinstance(late.stderr, bytes) else late.stderr or ""
+            raise Problem(
+                f"Unable to reach {self.repository['path']} within {late.timeout:.0f} seconds: {last_words(said)}"
+            ) from None
+
+    def process(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """A call whose output is read while it runs; what it complains of goes to our own standard error."""
+        return subprocess.Popen(self.command(*arguments), env=self.environment(), stdout=subprocess.PIPE)
+
+    def stream(self, what: str, file: BinaryIO, *arguments: str) -> None:
+        """A call whose output becomes ``file``'s content, on the disk when this returns."""
+        with self.process(*arguments) as source:
+            assert source.stdout
+            shutil.copyfileobj(source.stdout, file)
+        if source.returncode:
+            raise Problem(f"Unable to {what} from {self.repository['path']}: restic ended with {source.returncode}")
+        file.flush()
+        os.fsync(file.fileno())
+
+    def must(self, what: str, *arguments: str) -> str:
+        result = self.call(*arguments)
+        if result.returncode:
+            raise Problem(f"Unable to {what} in {self.repository['path']}: {last_words(result.stderr)}")
+        return result.stdout
+
+    def ready(self) -> None:
+        """Make the repository if there is none; anything else than "there is none" is a problem."""
+        if self.exists():
+            self.must("remove stale locks", "unlock")
+        else:
+            self.must("make the repository", "init")
+
+    def exists(self) -> bool:
+        """Whether there is a repository, and it opens."""
+        assert_mounted(self.repository["path"], self.repository.get("mount"))
+        result = self.call("cat", "config", patience=self.config.get("patience", PATIENCE))
+        code = result.returncode
+        if code == WRONG_PASSWORD:
+            raise Problem(f"Unable to open {self.repository['path']}: it was made with another password")
+        if code not in (0, NO_REPOSITORY):
+            raise Problem(f"Unable to open {self.repository['path']}: {last_words(result.stderr)}")
+        return code == 0
+
+
+def last_words(text: str) -> str:
+    """The last line of what a command complained, out of restic's JSON where it speaks that."""
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    if not lines:
+        return "no message"
+    try:
+        return str(json.loads(lines[-1])["message"])
+    except (ValueError, KeyError, TypeError):
+        return lines[-1]
+
+
+def assert_mounted(path: str, mount: str | None) -> None:
+    if mount and not os.path.ismount(mount):
+        raise Problem(f"Unable to use {path}: {mount} is not mounted")
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text)
+    temporary.chmod(0o644)
+    temporary.replace(path)

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""The runs: configuration, state, the lock around every run, and one repository after the other.
+
+No repository's trouble keeps a backup from the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mediaserver_jobs import PERIODS, SLACK, Job, back_up, entry, forget
+from mediaserver_metrics import metrics
+from mediaserver_restic import Absent, Problem, Restic, write
+
+CONFIG = Path(os.environ.get("MEDIASERVER_BACKUP_CONFIG", "/etc/mediaserver/backup.json"))
+
+
+class Runner:
+    """Configuration and state."""
+
+    def __init__(self) -> None:
+        self.config: dict[str, Any] = json.loads(CONFIG.read_text())
+        self.path = Path(self.config["state_dir"]) / "state.json"
+        self.state: dict[str, Any] = json.loads(self.path.read_text()) if self.path.exists() else {}
+        self.repositories = [Restic(self.config, item) for item in self.config["repositories"]]
+        now = time.time()
+        for job in self.config["jobs"]:
+            self.state.setdefault(job["name"], {}).setdefault("declared", now)
+            self.drill(job["service"]).setdefault("declared", now)
+            for restic in self.repositories:  # one that comes later is awaited from then on
+                entry(self.state, job, restic.name).setdefault("declared", now)
+                self.drill(job["service"], restic.name).setdefault("declared", now)
+
+    def drill(self, service: str, repository: str = "") -> dict[str, Any]:
+        """What is remembered of a service's drills, altogether or in one repository."""
+        found: dict[str, Any] = self.state.setdefault("drills", {}).setdefault(service, {})
+        return found.setdefault("repositories", {}).setdefault(repository, {}) if repository else found
+
+    def save(self) -> None:
+        write(Path(self.config["metrics_file"]), metrics(self.config, self.state))
+        write(self.path, json.dumps(self.state, indent=2, sort_keys=True) + "\n")
+
+    def run(self, wanted: Callable[[str], list[Job]]) -> int:
+        """``wanted``: the jobs of a repository, by its name."""
+        failures = 0
+        for restic in self.repositories:
+            jobs = wanted(restic.name)
+            if not jobs:
+                continue
+            try:
+                restic.ready()
+            except Problem as problem:
+                failures += self.refuse(jobs, restic, problem)
+                continue
+            self.state.setdefault("reachable", {})[restic.name] = 1
+            for job in jobs:
+                failures += self.one(job, restic)
+            failures += self.tidy(restic)
+        return 1 if failures else 0
+
+    def refuse(self, jobs: list[Job], restic: Restic, problem: Problem) -> int:
+        """None of the jobs can run there."""
+        print(f"{restic.name}: {problem}", file=sys.stderr)
+        self.state.setdefault("reachable", {})[restic.name] = 0
+        for job in jobs:
+            entry(self.state, job, restic.name)["ok"] = 0
+        self.save()
+        return 1
+
+    def one(self, job: Job, restic: Restic) -> int:
+        known, started = entry(self.state, job, restic.name), time.time()
+        try:
+            message = back_up(job, self.config, restic)
+            known.update(
+                bytes=message["total_bytes_processed"], added=message["data_added"], snapshot=message["snapshot_id"],
+                success=started, ok=1,
+            )  # fmt: skip
+            print(f"{job['name']}: snapshot {known['snapshot'][:8]} in {restic.name}, {known['added']} bytes added")
+            if not restic.append_only:
+                forget(job, self.config["host"], restic)
+        except Problem as problem:
+            if isinstance(problem, Absent) and "success" not in known:
+                # it stays due, and is told as overdue should it never come
+                print(f"{job['name']}: nothing to save yet. {problem}")
+                known.pop("ok", None)
+                self.save()
+                return 0
+            known["ok"] = 0
+            print(f"{job['name']} to {restic.name}: {problem}", file=sys.stderr)
+        known["seconds"] = time.time() - started
+        self.save()
+        return 1 - int(known["ok"])
+
+    def tidy(self, restic: Restic) -> int:
+        """Free space once a day, look for damage once a week."""
+        failures, now = 0, time.time()
+        pruned, checked = self.state.setdefault("pruned", {}), self.state.setdefault("checked", {})
+        try:
+            if not restic.append_only and now - pruned.get(restic.name, 0) >= PERIODS["daily"] - SLACK:
+                restic.must("prune", "prune", "--quiet")
+                pruned[restic.name] = now
+            if now - checked.get(restic.name, 0) >= PERIODS["weekly"] - SLACK:
+                self.check(restic)
+        except Problem as problem:
+            failures += 1
+            print(problem, file=sys.stderr)
+        self.save()
+        return failures
+
+    def check(self, restic: Restic) -> None:
+        """Look for damage, and note which snapshots were there: only those are known to be whole afterwards."""
+        name, now = restic.name, time.time()
+        listed = json.loads(restic.must("list snapshots", "snapshots", "--json")) or []
+        try:
+            restic.must("check", "check", "--quiet", f"--read-data-subset={self.config['check_data']}")
+        except Problem:
+            self.state.get("checks", {}).pop(name, None)  # nothing in it counts as whole until a check passes again
+            raise
+        self.state.setdefault("checked", {})[name] = now
+        self.state.setdefault("checks", {})[name] = {
+            "time": now,
+            "read": self.config["check_data"],
+            "snapshots": sorted(one["id"] for one in listed),
+        }
+
+    def check_all(self) -> int:
+        failures = 0
+        for restic in self.repositories:
+            try:
+                restic.ready()
+                self.check(restic)
+                print(f"{restic.name}: no damage found")
+            except Problem as problem:
+                failures += 1
+                print(problem, file=sys.stderr)
+        self.save()
+        return 1 if failures else 0
+
+
+@contextlib.contextmanager
+def alone(runner: Runner) -> Iterator[None]:
+    """One run at a time; who comes second waits."""
+    with Path(runner.config["lock_file"]).open("w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
