@@ -30,7 +30,7 @@ lab-status: ## what of the lab runs
 	@python3 tests/lab/lab.py status
 
 # --- the site: make VERB ENV=homelab SERVICE=jellyfin -----------------------------------------------------------------
-.PHONY: new site plan verify up down restart status guests logs vpn-profiles proxmox-access backup snapshots restore drill
+.PHONY: new site plan verify up down restart status guests logs vpn-profiles proxmox-access backup prune snapshots restore drill
 new: ## write the inventory of a new environment: NAME=myhome (SYSTEM=homelab or single-vm, ANSWERS=answers.yml)
 	@.venv/bin/ansible-playbook -i localhost, playbooks/new_environment.yml -e new_name=$(NAME) $(if $(SYSTEM),-e new_system=$(SYSTEM)) $(if $(ANSWERS),-e new_answers=$(abspath $(ANSWERS)))
 	@.venv/bin/ansible-playbook -i inventories/$(NAME) playbooks/new_secrets.yml
@@ -52,6 +52,8 @@ proxmox-access: ## let the site use the Proxmox nodes' API: roles, user, token (
 	$(PLAYBOOK) playbooks/proxmox_access.yml
 backup: ## back up now (timers do it by themselves)
 	@$(PLAYBOOK) playbooks/backup.yml $(SERVICE_ARGS)
+prune: ## let old snapshots go where the hosts may only add (append_only), from here with credentials of its own
+	$(PLAYBOOK) playbooks/prune.yml
 snapshots: ## what can be restored (SERVICE=, HOST=, REPOSITORY=)
 	@$(PLAYBOOK) playbooks/restore.yml $(RESTORE_ARGS)
 restore: ## bring back a service or host (SERVICE=, HOST=, AT=2026-11-20, REPOSITORY=, JOB= FILE=, CONFIRM=yes)

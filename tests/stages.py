@@ -56,6 +56,7 @@ STAGES = [
     Stage("integration", "real rclone and restic, application roles, ingest killed at seeded moments", 360, "quick", [
         [str(BIN / "pytest"), "-q", "-rs", "-n", "2", "tests/integration"],
         [PYTHON, "tests/faults/ingest_faults.py", "--kills", "5"],
+        [PYTHON, "tests/faults/backup_faults.py", "--kills", "2", "--parts", "1"],
     ]),
     Stage("roles", "molecule: check, converge, idempotence, check, verify", 780, "quick", [
         [PYTHON, "tests/roles.py"],
@@ -71,6 +72,9 @@ STAGES = [
     ]),
     Stage("ingest-long", "ingest killed at seeded moments (50)", 2400, "long", [
         [PYTHON, "tests/faults/ingest_faults.py", "--kills", "50"],
+    ]),
+    Stage("backup-long", "backup killed at seeded moments (20), full disk, damage, off-site away, append-only", 1800, "long", [
+        [PYTHON, "tests/faults/backup_faults.py", "--kills", "20"],
     ]),
     Stage("second-core", "sanity and unit on the other ansible-core line (Python 3.12 or 3.13)", 900, "long", [
         [PYTHON, "tests/second_core.py"],

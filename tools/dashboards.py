@@ -367,8 +367,14 @@ def media_board() -> Board:
     b.gauge("Storage classes", fill, width=12, legend="{{host}} {{mountpoint}}", kind="bargauge", height=8)
     b.graph("Available", "bytes", [(f"max by (host, mountpoint) (node_filesystem_avail_bytes{{{mounts}}})", "{{host}} {{mountpoint}}")])
     b.row("Backups")
+    b.stat("Unwise, and not accepted (make plan)", "short", "max by (warning) (mediaserver_backup_warning) or vector(0)", width=24, legend="{{warning}}", steps=[(None, "green"), (1, "red")], mappings=[{"type": "value", "options": {"0": {"text": "nothing"}, "1": {"text": "LOOK"}}}])
     age = "time() - max by (host, backup) (mediaserver_backup_last_success_timestamp_seconds)"
     b.stat("Since the last success", "s", age, width=12, legend="{{backup}}", steps=[(None, "green"), (2764800, "orange")])
+    objective = "max by (host, backup) (mediaserver_backup_rpo_seconds)"
+    b.stat("Age in parts of what is allowed (RPO)", "percentunit", f"({age}) / on (host, backup) {objective}", width=12, legend="{{backup}}", steps=[(None, "green"), (0.8, "orange"), (1, "red")])
+    slow = "max by (host, service) (mediaserver_drill_last_duration_seconds) / on (host, service) max by (host, service) (mediaserver_drill_rto_seconds)"
+    b.stat("Drill in parts of what is allowed (RTO)", "percentunit", slow, width=12, legend="{{service}}", steps=[(None, "green"), (0.8, "orange"), (1, "red")])
+    b.stat("Repository whole", "short", "min by (host, repository) (mediaserver_backup_repository_whole)", width=12, legend="{{host}} {{repository}}", steps=UP, mappings=[{"type": "value", "options": {"0": {"text": "DAMAGED"}, "1": {"text": "whole"}}}])
     late = "clamp_min(time() - max by (host, backup) (mediaserver_backup_due_timestamp_seconds), 0)"
     b.stat("Overdue by", "s", late, width=12, legend="{{backup}}", steps=[(None, "green"), (3600, "orange"), (43200, "red")])
     b.stat("Last run", "short", "min by (host, backup) (mediaserver_backup_last_run_successful)", width=12, legend="{{backup}}", steps=UP, mappings=[{"type": "value", "options": {"0": {"text": "FAILED"}, "1": {"text": "good"}}}])

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from . import repositories, sizes
 from .model import Host, Service, Site, Tree
+from .problems import suggest
 
 MISSING = "backup-without-restic"
+UNWISE = ("backup-on-protected-disk", "backup-repository-too-small", "backup-without-off-site")
+PERIODS = {"hourly": 3600, "daily": 86400, "weekly": 7 * 86400, "monthly": 30 * 86400}
+RTO = 4 * 3600
 SQLITE_SUFFIXES = ("", "-wal", "-shm", "-journal")
 
 
@@ -59,7 +63,22 @@ def dumped(service: Service, volume: str) -> list[str]:
     return [f"{service.volumes[volume].path}/{path}" for path in paths]
 
 
+def objective(site: Site, service: str, key: str) -> int | None:
+    """Seconds, of the service or of all; None where nothing is said."""
+    said = site.values["site_backup"]["objectives"]
+    return sizes.seconds((said["services"].get(service) or {}).get(key) or said[key])
+
+
+def often_enough(site: Site, service: str, schedule: str) -> str:
+    """The declared schedule, or the rarest that keeps the service's RPO."""
+    rpo = objective(site, service, "rpo")
+    if rpo is None or PERIODS[schedule] <= rpo:
+        return schedule
+    return max((one for one in PERIODS if PERIODS[one] <= rpo), key=lambda one: PERIODS[one], default="hourly")
+
+
 def job(site: Site, service: Service, name: str, schedule: str, **what: object) -> Tree:
+    schedule = often_enough(site, service.name, schedule)
     keep = {unit: count for unit, count in site.values["site_backup"]["keep"].items() if count}
     return {
         "name": f"{service.name}-{name}",
@@ -67,6 +86,7 @@ def job(site: Site, service: Service, name: str, schedule: str, **what: object) 
         "unit": service.unit,
         "directory": None if service.system else site.directory(service),
         "schedule": schedule,
+        "rpo": objective(site, service.name, "rpo") or PERIODS[schedule] * 3 // 2,
         **what,
         "keep": keep,
     }
@@ -93,11 +113,23 @@ def build(site: Site, host: Host) -> Tree:
             site.where("site_services", "restic"),
             f"nothing on {host.name} makes the backups that {names} want: place restic there",
         )
-        return {"repositories": [], "jobs": [], "pruned": []}
+        return {"repositories": [], "jobs": [], "pruned": [], "rto": {}, "warnings": []}
     times = site.values["site_backup"]["times"]
     places = repositories.of_host(site, host) if found else []
     pruned = repositories.pruned(site, host) if found else []
-    return {"repositories": places, "jobs": found, "times": times, "pruned": pruned}
+    services = sorted({one["service"] for one in found})
+    return {
+        "repositories": places,
+        "jobs": found,
+        "times": times,
+        "pruned": pruned,
+        "rto": {name: objective(site, name, "rto") or RTO for name in services},
+        "warnings": [
+            {"name": one.name, "message": one.message}
+            for one in site.problems.warnings
+            if one.name in UNWISE and one.name not in site.values["site_accept"]
+        ],
+    }
 
 
 def directories(site: Site, host: Host) -> list[Tree]:
@@ -132,6 +164,7 @@ def quota(site: Site, name: str) -> int:
 def check(site: Site) -> None:
     """Unwise: the only copy on the disk it protects; a repository smaller than its sources."""
     repositories.check(site)
+    check_objectives(site)
     protected: dict[str, set[str]] = {}
     for host in site.managed():
         if has_tool(site, host):
@@ -142,10 +175,12 @@ def check(site: Site) -> None:
     if not protected:
         return
     locations = site.values["site_backup"]["repositories"]
+    if any(body["url"] for body in locations.values()):
+        return  # what one disk takes is elsewhere too
     for name, body in locations.items():
         storage = str(body["class"])
         where = site.where("site_backup", "repositories", name)
-        if body["url"] or site.storage(storage) is None:
+        if site.storage(storage) is None:
             continue
         same = sorted(one for one in protected if pool_of(site, one) == pool_of(site, storage))
         if same:
@@ -162,9 +197,23 @@ def check(site: Site) -> None:
                 where,
                 f"repository {name} has {sizes.show(size)}, its sources may grow to {sizes.show(sources)}",
             )
-    if not any(body["url"] for body in locations.values()):
-        site.problems.warn(
-            "backup-without-off-site",
-            site.where("site_backup", "repositories"),
-            "no copy leaves the house: fire and thieves take everything",
-        )
+    site.problems.warn(
+        "backup-without-off-site",
+        site.where("site_backup", "repositories"),
+        "no copy leaves the house: fire and thieves take everything",
+    )
+
+
+def check_objectives(site: Site) -> None:
+    said = site.values["site_backup"]["objectives"]
+    places = {"rpo": said["rpo"], **{f"services.{name}.rpo": body["rpo"] for name, body in said["services"].items()}}
+    for key, rpo in places.items():
+        if rpo and (sizes.seconds(rpo) or 0) < PERIODS["hourly"]:
+            where = site.where("site_backup", "objectives", key)
+            site.problems.add("objective-too-short", where, f"backups run each hour at most, not each {rpo}", "Say 1h")
+    for name in said["services"]:
+        if name not in site.services:
+            where = site.where("site_backup", "objectives", "services", name)
+            site.problems.add(
+                "objective-of-nothing", where, f"no placed service is called {name!r}", suggest(name, site.services)
+            )

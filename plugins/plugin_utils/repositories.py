@@ -149,7 +149,7 @@ def pruned(site: Site, host: Host) -> list[Tree]:
             "name": name,
             "path": below(body["prune"]["url"] or body["url"], host.name),
             "mount": None,
-            **{key: value for key, value in remote(name, body).items() if key in ("environment", "ssh")},
+            **{key: value for key, value in remote(name, body).items() if key == "environment"},
             "credentials": dict(body["prune"]["credentials"] or {}),
         }
         for name, body, _where in all_remote(site)
@@ -189,6 +189,9 @@ def check_remote(site: Site, name: str, body: Tree, where: Where) -> None:
             "the server's host key is not known, so anybody could take its place",
             f"Write what `ssh-keyscan -t ed25519 {server(body['url'])}` says behind the name (the port as -p)",
         )
+    if kind == "sftp" and body["append_only"]:
+        remedy = "Use a REST server with --append-only, or leave append_only out"
+        site.problems.add("repository-append-only", where.at("append_only"), "SFTP lets whoever adds delete", remedy)
     if not body["prune"]:
         return
     if not body["append_only"]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from .catalog_schema import FOLDER, NAME, NAME_TEXT, ZONE
 from .repositories import SECRET, VARIABLE
 from .schema import Anything, Flag, Items, Named, Number, Size, Table, Text, fresh
+from .sizes import DURATION
 
 ADDRESS = Text("IP address", wanted="an IP address")
 NETWORK = Text("Network as address/prefix", wanted="a network as 192.168.1.0/24")
@@ -102,6 +103,17 @@ REPOSITORY = Table(
     "A repository",
 )
 
+DURATION_TEXT = "a duration as 30m, 4h or 2d"
+OBJECTIVE = {
+    "rpo": Text(
+        "How old the newest backup may get; default: half as long again as its schedule. A shorter one has the backup "
+        "made more often",
+        pattern=DURATION,
+        wanted=DURATION_TEXT,
+    ),
+    "rto": Text("How long bringing it back may take", pattern=DURATION, wanted=DURATION_TEXT),
+}
+
 BACKUP = Table(
     {
         "repositories": Named(
@@ -119,6 +131,11 @@ BACKUP = Table(
             },
             "How many to keep",
             default={"hourly": 0, "daily": 7, "weekly": 4, "monthly": 6},
+        ),
+        "objectives": Table(
+            {**OBJECTIVE, "services": Named(Table(OBJECTIVE), "The same for single services")},
+            "What the backups must achieve; measured and alerted",
+            default={"rpo": None, "rto": None, "services": {}},
         ),
         "times": Table(
             {

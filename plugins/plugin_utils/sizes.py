@@ -31,3 +31,13 @@ def show(count: float) -> str:
 def mebibytes(text: object) -> int:
     """A size in MiB, as Proxmox VE counts memory."""
     return (parse(text) or 0) // UNITS["M"]
+
+
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+DURATION = r"^[0-9]+[smhdw]$"
+
+
+def seconds(text: object) -> int | None:
+    """Seconds of ``4h``; None when it is no duration."""
+    match = re.fullmatch(r"([0-9]+)([smhdw])", str(text).strip())
+    return int(match[1]) * SECONDS[match[2]] if match else None

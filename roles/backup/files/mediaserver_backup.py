@@ -4,6 +4,7 @@
     mediaserver-backup due            every job whose time has come (what the timer runs)
     mediaserver-backup run JOB...     these jobs now ("all": every job)
     mediaserver-backup check          look for damage in every repository now (else: once a week)
+    mediaserver-backup prune          let go of old snapshots and free their space now (else: once a day)
     mediaserver-backup status         one line a job and repository
     mediaserver-backup snapshots      what can be restored (--help: of which job, from where)
     mediaserver-backup restore        bring it back (--help: which service, as of when, one path only)
@@ -21,17 +22,22 @@ import sys
 import time
 
 from mediaserver_dumps import sqlite_dump
-from mediaserver_jobs import due, entry, ordered, select
+from mediaserver_jobs import PERIODS, Job, due, entry, ordered, select
 from mediaserver_restic import Problem
 from mediaserver_runner import Runner, alone
 
-VERBS = ("due", "run", "check", "status", "snapshots", "restore", "drill", "restic", "sqlite")
+VERBS = ("due", "run", "check", "prune", "status", "snapshots", "restore", "drill", "restic", "sqlite")
 
 
 def status(runner: Runner) -> int:
+    """Warnings first, then every service against its objectives, then every job and drill in each repository."""
+    for warning in runner.config.get("warnings", []):
+        print(f"WARNING {warning['name']}: {warning['message']}")
     jobs, names = ordered(runner.config["jobs"]), [restic.name for restic in runner.repositories]
-    lines = [(job["name"], name, job["schedule"], entry(runner.state, job, name)) for job in jobs for name in names]
     services = sorted({job["service"] for job in jobs})
+    for service in services:
+        print(objectives(runner, service, [job for job in jobs if job["service"] == service]))
+    lines = [(job["name"], name, job["schedule"], entry(runner.state, job, name)) for job in jobs for name in names]
     lines += [
         (f"drill of {service}", name, "monthly", runner.drill(service, name)) for service in services for name in names
     ]
@@ -40,7 +46,31 @@ def status(runner: Runner) -> int:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(success)) if success else "never"
         bad = "" if known.get("ok", 1) else "  LAST RUN FAILED"
         print(f"{what:<32} {name:<12} {schedule:<8} last success {when}{bad}")
+    for name in names:
+        if runner.state.get("whole", {}).get(name) == 0:
+            print(f"{name:<45} DAMAGED: see mediaserver-backup check")
     return 0
+
+
+def objectives(runner: Runner, service: str, jobs: list[Job]) -> str:
+    """How old the newest copy of the service's worst job is, and how long its last drill took."""
+    now, names, worst = time.time(), [restic.name for restic in runner.repositories], ("", -1.0)
+    for job in jobs:
+        newest = max((entry(runner.state, job, name).get("success", 0.0) for name in names), default=0.0)
+        age, rpo = now - newest, job.get("rpo", PERIODS[job["schedule"]])
+        late = "  TOO OLD" if age > rpo else ""
+        text = f"{span(age)} old, may be {span(rpo)}{late}" if newest else "never saved"
+        worst = max(worst, (text, age / rpo), key=lambda one: one[1])
+    took = max((runner.drill(service, name).get("seconds", 0.0) for name in names), default=0.0)
+    rto = runner.config.get("rto", {}).get(service, 0)
+    drill = f"drill took {span(took)}, may take {span(rto)}" if took and rto else "no drill yet"
+    return f"{service:<32} newest backup {worst[0]}; {drill}{'  TOO SLOW' if rto and took > rto else ''}"
+
+
+def span(seconds: float) -> str:
+    """Seconds as a person reads them."""
+    unit, name = next((one for one in ((86400, "d"), (3600, "h"), (60, "min")) if seconds >= one[0]), (1, "s"))
+    return f"{seconds / unit:.1f} {name}"
 
 
 def restic(runner: Runner, arguments: list[str]) -> int:
@@ -88,6 +118,8 @@ def main(arguments: list[str]) -> int:
         runner.save()
         if verb == "check":
             return runner.check_all()
+        if verb == "prune":
+            return runner.prune_all()
         if verb == "run":
             chosen = select(runner.config, rest)
             return runner.run(lambda _name: chosen)

@@ -31,9 +31,11 @@ def backup_arguments(job: Job, host: str, snapshot: str | None = None) -> list[s
     return [*common, "--exclude-caches", *excludes, "--", *paths]
 
 
-def forget_arguments(job: Job, host: str) -> list[str]:
-    keep = [f"--keep-{unit}={count}" for unit, count in sorted(job["keep"].items())]
-    return ["forget", "--json", "--quiet", "--host", host, "--tag", job["name"], "--group-by", "host,tags", *keep]
+def forget_arguments(jobs: list[Job], host: str) -> list[str]:
+    """Of jobs that keep the same; each is counted for itself."""
+    keep = [f"--keep-{unit}={count}" for unit, count in sorted(jobs[0]["keep"].items())]
+    tags = [f"--tag={job['name']}" for job in jobs]
+    return ["forget", "--json", "--quiet", "--host", host, *tags, "--group-by", "host,tags", *keep]
 
 
 def summary(output: str) -> dict[str, Any]:
@@ -65,20 +67,22 @@ def back_up(job: Job, config: dict[str, Any], restic: Restic) -> dict[str, Any]:
     return message
 
 
-def forget(job: Job, host: str, restic: Restic) -> None:
-    """A server that refuses to delete leaves restic's exit code 0, so it is looked whether they are gone."""
-    what = f"forget old snapshots of {job['name']}"
-    groups = json.loads(restic.must(what, *forget_arguments(job, host)) or "[]") or []
-    dropped = {one["id"] for group in groups for one in group.get("remove") or []}
+def forget(jobs: list[Job], host: str, restic: Restic) -> int:
+    """How many went. A server that refuses to delete leaves restic's exit code 0, so it is looked whether they did."""
+    dropped: set[str] = set()
+    for keep in {json.dumps(job["keep"], sort_keys=True): job["keep"] for job in jobs}.values():
+        alike = [job for job in jobs if job["keep"] == keep]
+        answer = restic.must("forget old snapshots", *forget_arguments(alike, host))
+        dropped |= {one["id"] for group in json.loads(answer or "[]") or [] for one in group.get("remove") or []}
     if not dropped:
-        return
-    listed = json.loads(restic.must(what, "snapshots", "--json", "--host", host, "--tag", job["name"])) or []
-    left = dropped & {one["id"] for one in listed}
-    if left:
+        return 0
+    listed = json.loads(restic.must("list the snapshots", "snapshots", "--json", "--host", host)) or []
+    if left := dropped & {one["id"] for one in listed}:
         raise Problem(
-            f"Unable to {what} in {restic.repository['path']}: it refuses to delete {len(left)} snapshots. Say "
-            "append_only: true where these credentials may only add"
+            f"Unable to forget old snapshots in {restic.repository['path']}: it refuses to delete {len(left)} of them. "
+            "Say append_only: true where these credentials may only add"
         )
+    return len(dropped)
 
 
 def due(jobs: list[Job], state: dict[str, Any], repository: str, now: float) -> list[Job]:

@@ -36,9 +36,16 @@ def metrics(config: dict[str, Any], state: dict[str, Any]) -> str:
     backups = backup_entries(config, state)
     for key, name, help_text in BACKUPS:
         gauge(f"{PREFIX}_{name}", help_text, [(labels, one[key]) for labels, one in backups if key in one])
+    rpo = [(f'backup="{job["name"]}",service="{job["service"]}"', job["rpo"]) for job in config["jobs"] if "rpo" in job]
+    gauge(f"{PREFIX}_rpo_seconds", "How old the newest backup may get.", rpo)
+    warnings = [(f'warning="{one["name"]}"', 1) for one in config.get("warnings", [])]
+    gauge(f"{PREFIX}_warning", "What is unwise about the backups, and was not accepted.", sorted(set(warnings)))
+    remote = [(f'repository="{one["name"]}"', 0 if one.get("mount") else 1) for one in config["repositories"]]
+    gauge(f"{PREFIX}_repository_remote", "Whether the repository lies on no disk of this site.", remote)
     names = [one["name"] for one in config["repositories"]]
     for key, name, help_text in (
         ("checked", "last_check_timestamp_seconds", "Last check of the repository that found no error."),
+        ("whole", "repository_whole", "Whether the last check of the repository found no error."),
         ("reachable", "repository_reachable", "Whether the repository could be opened at the last run."),
     ):
         found = state.get(key, {})
@@ -46,6 +53,8 @@ def metrics(config: dict[str, Any], state: dict[str, Any]) -> str:
     drills = drill_entries(config, state)
     for key, name, help_text in DRILLS:
         gauge(f"mediaserver_drill_{name}", help_text, [(labels, one[key]) for labels, one in drills if key in one])
+    rto = [(f'service="{service}"', seconds) for service, seconds in sorted(config.get("rto", {}).items())]
+    gauge("mediaserver_drill_rto_seconds", "How long bringing the service back may take.", rto)
     return "\n".join(lines) + "\n"
 
 

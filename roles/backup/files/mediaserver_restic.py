@@ -89,22 +89,25 @@ class Restic:
         return result.stdout
 
     def ready(self) -> None:
-        """Make the repository if there is none; anything else than "there is none" is a problem."""
-        if self.exists():
-            self.must("remove stale locks", "unlock")
-        else:
+        """Make the repository if there is none; anything else than "there is none" is a problem.
+
+        Locks go only where who took them is gone: a killed run of this host, or half an hour without a sign.
+        """
+        if not self.opens("unlock"):
             self.must("make the repository", "init")
 
     def exists(self) -> bool:
         """Whether there is a repository, and it opens."""
+        return self.opens("cat", "config")
+
+    def opens(self, *command: str) -> bool:
         assert_mounted(self.repository["path"], self.repository.get("mount"))
-        result = self.call("cat", "config", patience=self.config.get("patience", PATIENCE))
-        code = result.returncode
-        if code == WRONG_PASSWORD:
+        result = self.call(*command, patience=self.config.get("patience", PATIENCE))
+        if result.returncode == WRONG_PASSWORD:
             raise Problem(f"Unable to open {self.repository['path']}: it was made with another password")
-        if code not in (0, NO_REPOSITORY):
+        if result.returncode not in (0, NO_REPOSITORY):
             raise Problem(f"Unable to open {self.repository['path']}: {last_words(result.stderr)}")
-        return code == 0
+        return result.returncode == 0
 
 
 def last_words(text: str) -> str:

@@ -61,8 +61,12 @@ class Runner:
                 failures += self.refuse(jobs, restic, problem)
                 continue
             self.state.setdefault("reachable", {})[restic.name] = 1
+            done = []
             for job in jobs:
-                failures += self.one(job, restic)
+                result = self.one(job, restic)
+                failures += result is False
+                done += [job] if result else []
+            failures += self.let_go(done, restic)
             failures += self.tidy(restic)
         return 1 if failures else 0
 
@@ -75,7 +79,8 @@ class Runner:
         self.save()
         return 1
 
-    def one(self, job: Job, restic: Restic) -> int:
+    def one(self, job: Job, restic: Restic) -> bool | None:
+        """Whether it was saved; None where there is nothing to save yet."""
         known, started = entry(self.state, job, restic.name), time.time()
         try:
             message = back_up(job, self.config, restic)
@@ -84,20 +89,31 @@ class Runner:
                 success=started, ok=1,
             )  # fmt: skip
             print(f"{job['name']}: snapshot {known['snapshot'][:8]} in {restic.name}, {known['added']} bytes added")
-            if not restic.append_only:
-                forget(job, self.config["host"], restic)
         except Problem as problem:
             if isinstance(problem, Absent) and "success" not in known:
                 # it stays due, and is told as overdue should it never come
                 print(f"{job['name']}: nothing to save yet. {problem}")
                 known.pop("ok", None)
                 self.save()
-                return 0
+                return None
             known["ok"] = 0
             print(f"{job['name']} to {restic.name}: {problem}", file=sys.stderr)
         known["seconds"] = time.time() - started
         self.save()
-        return 1 - int(known["ok"])
+        return bool(known["ok"])
+
+    def let_go(self, jobs: list[Job], restic: Restic) -> int:
+        """Of old snapshots, where this host may. What cannot be let go will fill the place, so the jobs have failed."""
+        if not jobs or restic.append_only:
+            return 0
+        try:
+            forget(jobs, self.config["host"], restic)
+        except Problem as problem:
+            print(problem, file=sys.stderr)
+            for job in jobs:
+                entry(self.state, job, restic.name)["ok"] = 0
+            return 1
+        return 0
 
     def tidy(self, restic: Restic) -> int:
         """Free space once a day, look for damage once a week."""
@@ -123,7 +139,9 @@ class Runner:
             restic.must("check", "check", "--quiet", f"--read-data-subset={self.config['check_data']}")
         except Problem:
             self.state.get("checks", {}).pop(name, None)  # nothing in it counts as whole until a check passes again
+            self.state.setdefault("whole", {})[name] = 0
             raise
+        self.state.setdefault("whole", {})[name] = 1
         self.state.setdefault("checked", {})[name] = now
         self.state.setdefault("checks", {})[name] = {
             "time": now,
@@ -142,6 +160,24 @@ class Runner:
                 failures += 1
                 print(problem, file=sys.stderr)
         self.save()
+        return 1 if failures else 0
+
+    def prune_all(self) -> int:
+        """Retention and space, of every job and repository."""
+        failures = 0
+        for restic in self.repositories:
+            try:
+                if restic.append_only:
+                    raise Problem(f"{restic.name}: this host may only add there. Who has the vault: make prune")
+                if not restic.exists():
+                    print(f"{restic.name}: nothing was saved yet")
+                    continue
+                gone = forget(self.config["jobs"], self.config["host"], restic)
+                restic.must("prune", "prune", "--quiet")
+                print(f"{restic.name}: {gone} old snapshots are gone")
+            except Problem as problem:
+                failures += 1
+                print(problem, file=sys.stderr)
         return 1 if failures else 0
 
 

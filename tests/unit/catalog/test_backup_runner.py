@@ -118,14 +118,14 @@ def test_arguments(runner: Program, tmp_path: Path) -> None:
         "--",
         str(tmp_path),
     ]
-    assert runner.forget_arguments(files("a", keep={"weekly": 4, "daily": 7}), "host") == [
+    assert runner.forget_arguments([files("a", keep={"weekly": 4, "daily": 7}), files("b")], "host") == [
         "forget",
         "--json",
         "--quiet",
         "--host",
         "host",
-        "--tag",
-        "a",
+        "--tag=a",
+        "--tag=b",
         "--group-by",
         "host,tags",
         "--keep-daily=7",
@@ -181,7 +181,7 @@ def repository(runner: Program, monkeypatch: pytest.MonkeyPatch, codes: list[int
 def test_repository_is_made_only_when_there_is_none(runner: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     restic, asked = repository(runner, monkeypatch, [10, 0])
     restic.ready()
-    assert asked == ["cat", "init"]
+    assert asked == ["unlock", "init"]
 
 
 @pytest.mark.parametrize(("code", "text"), [(12, "another password"), (1, "boom"), (11, "boom")])
@@ -191,7 +191,7 @@ def test_repository_that_cannot_be_opened_is_left_alone(
     restic, asked = repository(runner, monkeypatch, [code])
     with pytest.raises(runner.Problem, match=text):
         restic.ready()
-    assert asked == ["cat"]
+    assert asked == ["unlock"]
 
 
 def checking(runner: Program, monkeypatch: pytest.MonkeyPatch, code: int) -> tuple[Any, Any]:
@@ -219,7 +219,7 @@ def test_a_check_that_fails_takes_the_note_away(runner: Program, monkeypatch: py
     one, restic = checking(runner, monkeypatch, 1)
     with pytest.raises(runner.Problem, match="pack is damaged"):
         one.check(restic)
-    assert one.state == {"checks": {"other": {}}}
+    assert one.state == {"checks": {"other": {}}, "whole": {"local": 0}}
 
 
 def test_metrics(runner: Program) -> None:
@@ -248,6 +248,30 @@ def test_metrics(runner: Program) -> None:
     assert f'mediaserver_drill_due_timestamp_seconds{{repository="local",service="app"}} {NOW + 30 * DAY:.0f}' in lines
     known = (Path(__file__).parent / "metrics/node_exporter.txt").read_text().split()
     assert {line.split("{")[0] for line in lines if not line.startswith("#")} <= set(known)
+
+
+def forgetting(runner: Program, monkeypatch: pytest.MonkeyPatch, left: list[str]) -> Any:
+    """A repository that is told to drop two snapshots of two jobs, and then still lists ``left``."""
+
+    def call(_self: Any, *arguments: str, **_options: Any) -> subprocess.CompletedProcess[str]:
+        group = {"tags": ["a"], "keep": [{"id": "new"}], "remove": [{"id": "old"}, {"id": "older"}]}
+        answer = [group, {"tags": ["b"], "remove": None}] if arguments[0] == "forget" else [{"id": one} for one in left]
+        return subprocess.CompletedProcess(arguments, 0, json.dumps(answer), "")
+
+    monkeypatch.setattr(runner.Restic, "call", call)
+    return runner.Restic({}, {"name": "away", "path": "rest:http://away/"})
+
+
+def test_what_was_to_go_is_gone(runner: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    restic = forgetting(runner, monkeypatch, ["new"])
+    assert runner.forget([files("a"), files("b")], "host", restic) == 2
+
+
+def test_a_server_that_refuses_to_forget_is_a_problem(runner: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """restic itself ends with 0 there."""
+    restic = forgetting(runner, monkeypatch, ["new", "old", "older"])
+    with pytest.raises(runner.Problem, match=r"refuses to delete 2 of them\. Say append_only: true"):
+        runner.forget([files("a")], "host", restic)
 
 
 def test_unknown_job_names_those_there_are(runner: Program) -> None:
@@ -328,9 +352,9 @@ def test_sqlite_dump_runs_inside_restic(runner: Program, live: tuple[Path, sqlit
     assert arguments[arguments.index("--") + 3 :] == ["sqlite", str(live[0])]
 
 
-@pytest.mark.parametrize(("before", "failures"), [({}, 0), ({"ok": 0}, 0), ({"success": NOW}, 1)])
+@pytest.mark.parametrize(("before", "result"), [({}, None), ({"ok": 0}, None), ({"success": NOW}, False)])
 def test_sqlite_file_may_be_absent_until_it_was_there(
-    runner: Program, tmp_path: Path, before: dict[str, Any], failures: int, monkeypatch: pytest.MonkeyPatch
+    runner: Program, tmp_path: Path, before: dict[str, Any], result: bool | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = sqlite_job(tmp_path / "app.db")
     config = {"jobs": [job], "repositories": [{"name": "local", "path": "/r"}], "state_dir": str(tmp_path),
@@ -339,40 +363,34 @@ def test_sqlite_file_may_be_absent_until_it_was_there(
     (tmp_path / "state.json").write_text(json.dumps(saved("app-main", **before)))
     monkeypatch.setattr(runner.running, "CONFIG", tmp_path / "config")
     one = runner.Runner()
-    assert one.one(job, one.repositories[0]) == failures
+    assert one.one(job, one.repositories[0]) is result
     ok = 'mediaserver_backup_last_run_successful{backup="app-main",repository="local",service="app"} '
-    assert [line for line in (tmp_path / "m").read_text().splitlines() if line.startswith(ok)] == [f"{ok}0"] * failures
+    assert [line for line in (tmp_path / "m").read_text().splitlines() if line.startswith(ok)] == (
+        [] if result is None else [f"{ok}0"]
+    )
     assert "mediaserver_backup_due_timestamp_seconds" in (tmp_path / "m").read_text(), "it is still awaited"
 
 
-def test_status_tells_of_backups_and_their_drills(
+def test_status_tells_of_backups_their_objectives_and_drills(
     runner: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "config").write_text(
-        json.dumps(
-            {
-                "jobs": [files("app-data")],
-                "repositories": [{"name": "local", "path": "/r"}],
-                "state_dir": str(tmp_path),
-            }
-        )
-    )
-    drills = {"drills": {"app": {"declared": NOW, "repositories": {"local": {"ok": 0}}}}}
+    config = {
+        "jobs": [files("app-data", rpo=DAY)],
+        "repositories": [{"name": "local", "path": "/r"}, {"name": "away", "path": "/a"}],
+        "state_dir": str(tmp_path),
+        "rto": {"app": 60},
+        "warnings": [{"name": "backup-on-protected-disk", "message": "one broken disk takes both"}],
+    }
+    (tmp_path / "config").write_text(json.dumps(config))
+    drills = {"drills": {"app": {"declared": NOW, "repositories": {"local": {"ok": 0, "seconds": 90.0}}}}}
     (tmp_path / "state.json").write_text(json.dumps(saved("app-data", success=NOW, ok=1) | drills))
     monkeypatch.setattr(runner.running, "CONFIG", tmp_path / "config")
+    monkeypatch.setattr(time, "time", lambda: NOW + 36 * 3600)
     assert runner.main(["status"]) == 0
-    job, drill = capsys.readouterr().out.splitlines()
-    assert job.startswith("app-data ") and job.endswith(time.strftime("%Y-%m-%d %H:%M", time.localtime(NOW)))
-    assert drill.split() == [
-        "drill",
-        "of",
-        "app",
-        "local",
-        "monthly",
-        "last",
-        "success",
-        "never",
-        "LAST",
-        "RUN",
-        "FAILED",
-    ]
+    warning, service, local, away, drill, _drill_away = capsys.readouterr().out.splitlines()
+    assert warning == "WARNING backup-on-protected-disk: one broken disk takes both"
+    assert "newest backup 1.5 d old, may be 1.0 d  TOO OLD; drill took 1.5 min, may take 1.0 min  TOO SLOW" in service
+    assert local.split()[:2] == ["app-data", "local"]
+    assert local.endswith(time.strftime("%Y-%m-%d %H:%M", time.localtime(NOW)))
+    assert away.split()[-3:] == ["last", "success", "never"]
+    assert drill.split()[-6:] == ["last", "success", "never", "LAST", "RUN", "FAILED"]

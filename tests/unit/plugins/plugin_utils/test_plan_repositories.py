@@ -75,3 +75,32 @@ def test_who_may_prune_is_no_host(sample: Any) -> None:
         }
     }
     assert "cleaner" not in json.dumps(filters.restic_repositories(found["repositories"], "/s"))
+
+
+def test_a_shorter_rpo_has_the_backup_made_more_often(sample: Any) -> None:
+    before = {job["name"]: job for job in sample.plan().plan["hosts"]["back"]["backups"]["jobs"]}
+    assert (before["films-media"]["schedule"], before["films-media"]["rpo"]) == ("monthly", 45 * 86400)
+    sample.site["site_backup"] = {
+        "objectives": {"rto": "2h", "services": {"films": {"rpo": "8d"}, "photos": {"rpo": "1h", "rto": "30m"}}}
+    }
+    found = sample.plan().plan["hosts"]["back"]["backups"]
+    jobs = {job["name"]: (job["schedule"], job["rpo"]) for job in found["jobs"]}
+    assert jobs["films-media"] == ("weekly", 8 * 86400)
+    assert jobs["films-config"] == ("daily", 8 * 86400), "more often than asked for is kept"
+    assert jobs["photos-main"] == ("hourly", 3600)
+    assert (found["rto"]["films"], found["rto"]["photos"]) == (7200, 1800)
+
+
+def test_hosts_are_told_of_what_is_unwise_until_it_is_accepted_or_a_copy_is_elsewhere(sample: Any) -> None:
+    sample.site["site_storage"]["backups"]["source"] = "hdd/backups"
+    sample.hosts["pve"]["node"]["pools"]["hdd"]["datasets"]["backups"] = "280G"
+    sample.site["site_accept"] = ["storage-shared-with-edge"]
+
+    def told() -> set[str]:
+        return {one["name"] for one in sample.plan().plan["hosts"]["back"]["backups"]["warnings"]}
+
+    assert told() == {"backup-on-protected-disk", "backup-without-off-site"}
+    sample.site["site_accept"].append("backup-on-protected-disk")
+    assert told() == {"backup-without-off-site"}
+    backups(sample, {"url": "rclone:drive:backups"})
+    assert told() == set()
