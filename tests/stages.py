@@ -73,7 +73,7 @@ STAGES = [
     Stage("ingest-long", "ingest killed at seeded moments (50)", 2400, "long", [
         [PYTHON, "tests/faults/ingest_faults.py", "--kills", "50"],
     ]),
-    Stage("backup-long", "backup killed at seeded moments (20), full disk, damage, off-site away, append-only", 1800, "long", [
+    Stage("backup-long", "backup killed at seeded moments (20), full disk, damage, off-site away", 1800, "long", [
         [PYTHON, "tests/faults/backup_faults.py", "--kills", "20"],
     ]),
     Stage("second-core", "sanity and unit on the other ansible-core line (Python 3.12 or 3.13)", 900, "long", [

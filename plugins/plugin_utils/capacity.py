@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from . import sizes, zfs_checks
+from . import node_backup, sizes, zfs_checks
 from .guests import classes
 from .model import Host, Site
 from .problems import all_of
@@ -22,6 +22,7 @@ def check(site: Site) -> None:
             check_disks(site, host, guests)
             check_pools(site, host, guests)
             zfs_checks.check(site, host)
+            node_backup.check(site, host)
     for host in site.managed():
         check_services(site, host)
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from .catalog_schema import ZONE
+from .node_backup import GUEST_BACKUP, REPLICATIONS
 from .pool_schema import POOL, SNAPSHOT_POLICY
 from .schema import Flag, Items, Named, Number, Size, Table, Text
 from .site_schema import ADDRESS
@@ -73,6 +74,8 @@ NODE = Table(
         "snapshot_policies": Named(
             SNAPSHOT_POLICY, "Policies of snapshots beside the ones that are there", nullable=True
         ),
+        "backup": GUEST_BACKUP,
+        "replications": REPLICATIONS,
         "prepare": Flag("Whether kernel, ZFS cache and package sources of the node are configured", default=True),
         "repositories": Text(
             "Proxmox VE's package sources: as they are, for subscribers, or for all others",

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from . import access, guests, sizes, storage, zfs
+from . import access, guests, node_backup, sizes, storage, zfs
 from .model import Host, Site, Tree
 
 
@@ -52,6 +52,8 @@ def node_plan(site: Site, node: Host, firewall: Tree) -> Tree:
     hosts = [host for host in site.hosts.values() if host.guest is not None and host.guest["node"] == node.name]
     images = {(host.guest or {})["image"]: guests.image_of(host, node) for host in hosts}
     dirs = {name: storage.node_path(node, source) for host in hosts for name, source in guests.shares(site, host)}
+    copies = node_backup.guest_backup(site, node)
+    defined = [one["id"] for one in storages(site, node, hosts)]
     gpu = body["gpu"] if any((host.guest or {})["gpu"] for host in hosts) else None
     return {
         "name": body["name"],
@@ -59,7 +61,7 @@ def node_plan(site: Site, node: Host, firewall: Tree) -> Tree:
         "address": node.address,
         "api": api(body["api"]),
         "api_secret": f"{node.name}.api_token_secret",
-        "access": access.node_access(site, node, hosts, [one["id"] for one in storages(site, node, hosts)]),
+        "access": access.node_access(site, node, hosts, [*defined, *([copies["job"]["storage"]] if copies else [])]),
         "bridge": body["bridge"],
         "arc_max": sizes.parse(body["arc_max"]) or 0,
         "images": [
@@ -73,6 +75,7 @@ def node_plan(site: Site, node: Host, firewall: Tree) -> Tree:
         "snippets": snippets(site, node),
         "pools": {name: pool_view(pool) for name, pool in body["pools"].items()},
         "zfs": zfs.node_plan(site, node),
+        "backup": copies,
         "prepare": body["prepare"],
         "repositories": body["repositories"],
         "reboot": body["reboot"],

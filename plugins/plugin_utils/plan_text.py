@@ -111,6 +111,21 @@ def backups(plan: Tree) -> list[str]:
             )
             keep = ", ".join(f"{count} {unit}" for unit, count in job["keep"].items())
             found.append(f"{job['schedule']:<8} {name:<10} {what} -> {places} (keeps {keep})")
+    for name, node in plan["nodes"].items():
+        found += node_copies(name, node)
+    return found
+
+
+def node_copies(name: str, node: Tree) -> list[str]:
+    """Whole guests and datasets."""
+    found = []
+    if node["backup"]:
+        job = node["backup"]["job"]
+        keep = ", ".join(f"{count} {unit.removeprefix('keep_')}" for unit, count in job["prune_backups"].items())
+        guests = ", ".join(str(vmid) for vmid in job["vmids"])
+        found.append(f"{job['schedule']:<8} {name:<10} whole guests {guests} -> {job['storage']} (keeps {keep})")
+    for one in node["zfs"]["snapshots"]["replications"]:
+        found.append(f"{one['schedule']:<8} {name:<10} dataset {one['source']} -> {one['target']}")
     return found
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from . import repositories, zfs
+from . import node_backup, repositories, zfs
 from .model import Site, Tree
 from .problems import suggest
 
@@ -25,6 +25,9 @@ def build(site: Site) -> list[Tree]:
         if host.node is not None:
             found.append(asked(site, f"the node {host.name}", f"{host.name}.api_token_secret", TOKEN_HELP))
             found += zfs.secrets(host)
+            found += [
+                asked(site, f"the node {host.name}", one["name"], one["help"]) for one in node_backup.secrets(host)
+            ]
     for one in repositories.secrets(site):
         found.append(asked(site, "the backup", one["name"], one["help"]) if one.get("ask") else one)
     found += [

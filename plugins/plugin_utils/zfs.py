@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import backup, storage
+from . import backup, node_backup, storage
 from .model import Host, Site, Tree
 from .pool_schema import PURPOSES
 
@@ -163,4 +163,5 @@ def snapshots(site: Site, node: Host) -> Tree:
         if policy:
             below = "yes" if holds_disks(site, node, pool, name) else "no"
             found.append({"name": f"{pool}/{name}", "template": policy, "recursive": below})
-    return {"templates": (node.node or {})["snapshot_policies"], "datasets": found}
+    copies = node_backup.replications(node)
+    return {"templates": (node.node or {})["snapshot_policies"], "datasets": found, "replications": copies}

@@ -118,6 +118,13 @@ FETCH = "site_services.fetcher.settings.jobs.phone"
 REPOSITORY = "site_backup.repositories"
 
 
+REPLICATION = "pve.node.replications.away"
+
+
+def replication(source: str, target: str) -> Callable[[Any], None]:
+    return put("pve", "node", "replications", to={"away": {"source": source, "target": target}}, where="hosts")
+
+
 def offsite(**body: Any) -> Callable[[Any], None]:
     """A remote repository beside the local one."""
     default = {"url": "s3:https://s3.example.org/bucket/home"}
@@ -288,6 +295,12 @@ CASES = [
     Case("objective-too-short", put("site_backup", to={"objectives": {"services": {"films": {"rpo": "5m"}}}}), SITE, "site_backup.objectives.services.films.rpo", "each hour at most, not each 5m. Say 1h"),
     Case("objective-of-nothing", put("site_backup", to={"objectives": {"services": {"fillms": {"rpo": "1d"}}}}), SITE, "site_backup.objectives.services.fillms", "Did you mean films", True),
     Case("bad-form", put("site_backup", to={"objectives": {"rto": "4 hours"}}), SITE, "site_backup.objectives.rto", "a duration as 30m, 4h or 2d", name="objective-form"),
+    Case("backup-guest", host("pve", "node", "backup", to={"storage": "pbs", "exclude": ["bakc"]}), "hosts.yml", "pve.node.backup.exclude.0", "Did you mean back", True),
+    Case("replication-pool", replication("hdd/media", "hhd/copy"), "hosts.yml", f"{REPLICATION}.target", "no pool 'hhd'. Did you mean hdd", True),
+    Case("replication-same-pool", replication("hdd/media", "hdd/copy"), "hosts.yml", f"{REPLICATION}.target", "one broken pool takes both"),
+    Case("replication-elsewhere", replication("root@a:p/x", "root@b:p/x"), "hosts.yml", f"{REPLICATION}.target", "neither side is on this node"),
+    Case("replication-without-snapshots", replication("ssd/appdata", "old/copy"), "hosts.yml", f"{REPLICATION}.source", "Give it a policy: pools.ssd.datasets.appdata.snapshots", True),
+    Case("secret-missing", host("pve", "node", "backup", to={"storage": "pbs", "server": {"host": "192.168.1.9", "datastore": "home"}}), SITE, "site_secrets.pve.backup_server_password", "Proxmox Backup Server", True, name="secret-missing-of-a-backup-server"),
     Case("ingest-google-photos", ingest(remote="google"), SITE, f"{FETCH}.remote", "OneDrive, Google Drive or Dropbox.*Takeout and immich-go", True),
     Case("ingest-copied-and-moved", ingest(copy=["photos", "videos"]), SITE, f"{FETCH}.move", "videos are copied and moved"),
     Case("ingest-nothing", ingest(copy=[], move=[]), SITE, FETCH, "it fetches nothing"),
