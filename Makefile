@@ -8,7 +8,7 @@ PLAYBOOK = .venv/bin/ansible-playbook -i inventories/$(ENV)
 QUERY_ARG = {"plan_query": "$(call quote,$(QUERY))"}
 SERVICE_ARGS = $(if $(SERVICE),-e service=$(SERVICE))
 quote = $(subst ','\'',$(subst ",\",$(subst \,\\,$(1))))
-RESTORE_ARGS = $(SERVICE_ARGS) $(foreach name,HOST AT REPOSITORY JOB FILE OF CONFIRM,$(if $(findstring command,$(origin $(name))),-e '{"$(shell echo $(name) | tr A-Z a-z)": "$(call quote,$($(name)))"}'))
+RESTORE_ARGS = $(SERVICE_ARGS) $(foreach name,HOST AT REPOSITORY JOB FILE OF CONFIRM TO,$(if $(findstring command,$(origin $(name))),-e '{"$(shell echo $(name) | tr A-Z a-z)": "$(call quote,$($(name)))"}'))
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -30,7 +30,7 @@ lab-status: ## what of the lab runs
 	@python3 tests/lab/lab.py status
 
 # --- the site: make VERB ENV=homelab SERVICE=jellyfin -----------------------------------------------------------------
-.PHONY: new site plan verify up down restart status guests logs vpn-profiles proxmox-access backup prune snapshots restore drill
+.PHONY: new site plan verify up down restart status guests logs vpn-profiles proxmox-access backup prune snapshots restore drill recovery-kit recovery-passphrase open-kit
 new: ## write the inventory of a new environment: NAME=myhome (SYSTEM=homelab or single-vm, ANSWERS=answers.yml)
 	@.venv/bin/ansible-playbook -i localhost, playbooks/new_environment.yml -e new_name=$(NAME) $(if $(SYSTEM),-e new_system=$(SYSTEM)) $(if $(ANSWERS),-e new_answers=$(abspath $(ANSWERS)))
 	@.venv/bin/ansible-playbook -i inventories/$(NAME) playbooks/new_secrets.yml
@@ -60,6 +60,12 @@ restore: ## bring back a service or host (SERVICE=, HOST=, AT=2026-11-20, REPOSI
 	$(PLAYBOOK) playbooks/restore.yml -e restore=true $(RESTORE_ARGS)
 drill: ## prove that the backups come back (a timer does it monthly)
 	@$(PLAYBOOK) playbooks/restore_drill.yml $(SERVICE_ARGS)
+recovery-kit: ## pack what a rebuild needs: one encrypted file, and a page to print (TO=/media/usb)
+	$(PLAYBOOK) playbooks/recovery_kit.yml $(RESTORE_ARGS)
+recovery-passphrase: ## show the recovery kit's passphrase, to write it down
+	@.venv/bin/python tools/recovery_kit.py passphrase 'inventories/$(ENV)'
+open-kit: ## put an inventory back from a recovery kit (KIT=file), into inventories/ENV
+	@.venv/bin/python tools/recovery_kit.py open '$(call quote,$(KIT))' 'inventories/$(ENV)'
 logs: ## last log lines (LINES=50)
 	@$(PLAYBOOK) playbooks/logs.yml $(SERVICE_ARGS) $(if $(LINES),-e lines=$(LINES))
 

@@ -12,7 +12,14 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.homelab.mediaserver.plugins.plugin_utils import addresses, build, catalog, tags, vault
+from ansible_collections.homelab.mediaserver.plugins.plugin_utils import (
+    addresses,
+    build,
+    catalog,
+    recovery_kit,
+    tags,
+    vault,
+)
 from ansible_collections.homelab.mediaserver.plugins.plugin_utils.host_schema import HOST
 from ansible_collections.homelab.mediaserver.plugins.plugin_utils.site_schema import SITE
 from ansible_collections.homelab.mediaserver.plugins.plugin_utils.sources import Sources
@@ -105,6 +112,7 @@ class ActionModule(ActionBase):
                 *stored_names(folder, self._loader),
                 *(str(name) for name in self._task.args.get("known_secrets") or []),
             ],
+            kit=recovery_kit.state(folder),
         )
 
 

@@ -32,14 +32,14 @@ options:
         required: true
       kind:
         description:
-          - What to make. C(ssh_ed25519) and C(wireguard) also give C(name.public), C(ca) gives C(name.certificate).
+          - What to make. V(words) is a passphrase for people, of 16 random bits a word.
+          - C(ssh_ed25519) and C(wireguard) also give C(name.public), C(ca) gives C(name.certificate).
         type: str
-        choices: [password, hex, ssh_ed25519, ca, wireguard]
+        choices: [password, hex, words, ssh_ed25519, ca, wireguard]
         default: password
       length:
-        description: Length of a password.
+        description: Length of a password (V(32) if unset), or number of words (V(8) if unset).
         type: int
-        default: 32
       alphabet:
         description: Characters of a password, or V(alphanumeric), V(letters), V(digits), V(hex).
         type: str

@@ -34,7 +34,7 @@ from . import (
 )
 from . import site as site_loader
 from .model import Host, Service, Site, Tree
-from .problems import Problems, suggest
+from .problems import Problems, Where, suggest
 
 ACCEPTABLE = {
     "arc-without-limit": "ZFS may take half of the memory",
@@ -46,6 +46,8 @@ ACCEPTABLE = {
     "gpu-optional-missing": "a service could use a GPU that its host has not",
     "no-backup": "a service's own data is in no backup",
     "pool-nearly-full": "quotas may fill a ZFS pool",
+    "recovery-kit-missing": "nothing to rebuild from when this computer is lost",
+    "recovery-kit-old": "the recovery kit lacks the newest secrets",
     "special-without-mirror": "a pool that one special device can take with it",
     "storage-shared-with-edge": "the Internet's host writes where private hosts read",
 }
@@ -61,6 +63,7 @@ class Inputs:
     places: dict[str, str] = field(default_factory=dict)
     public_keys: list[str] = field(default_factory=list)
     known_secrets: Iterable[str] = ()
+    kit: str = ""
 
 
 @dataclass
@@ -84,6 +87,7 @@ def build(inputs: Inputs) -> Result:
     storage.resolve(site)
     placement.resolve_settings(site)
     check_site(site)
+    check_kit(site, inputs.kit)
     return Result(assemble(site), problems)
 
 
@@ -293,6 +297,18 @@ def check_site(site: Site) -> None:
             site.problems.warn(
                 "no-backup", service.entry.where.at("backup"), f"{service.name}'s volume config is in no backup"
             )
+
+
+def check_kit(site: Site, state: str) -> None:
+    """``state`` as recovery_kit.state says it."""
+    if state in ("missing", "old"):
+        site.problems.warn(
+            f"recovery-kit-{state}",
+            Where(".secrets/recovery-kit"),
+            "without a recovery kit nobody opens the backups once this computer is lost: make recovery-kit"
+            if state == "missing"
+            else "the recovery kit is older than the newest secrets: make recovery-kit, and copy it to its places",
+        )
 
 
 def warnings(site: Site) -> list[Tree]:

@@ -27,7 +27,8 @@ ALPHABETS = {
     "digits": string.digits,
     "hex": "0123456789abcdef",
 }
-KINDS = ("password", "hex", "ssh_ed25519", "ca", "wireguard")
+KINDS = ("password", "hex", "words", "ssh_ed25519", "ca", "wireguard")
+CONSONANTS, VOWELS = "bdfghjklmnprstvz", "aiou"  # proquints (Wilkerson 2009): 16 bits a word, no letter like another
 
 
 class KindError(Exception):
@@ -40,6 +41,8 @@ def generate(requirement: Mapping[str, Any]) -> dict[str, str]:
     if kind in ("password", "hex"):
         alphabet = "hex" if kind == "hex" else str(requirement.get("alphabet") or "alphanumeric")
         return {"": password(int(requirement.get("length") or 32), alphabet)}
+    if kind == "words":
+        return {"": "-".join(word() for _number in range(int(requirement.get("length") or 8)))}
     if kind not in KINDS:
         raise KindError(f"kind {kind} is none of {', '.join(KINDS)}")
     if not HAS_CRYPTOGRAPHY:
@@ -57,6 +60,11 @@ def password(length: int, alphabet: str) -> str:
         raise KindError(f"a length of {length} is too short, 8 is the least")
     characters = ALPHABETS.get(alphabet, alphabet)
     return "".join(secrets.choice(characters) for _number in range(length))
+
+
+def word() -> str:
+    """16 random bits that can be read aloud and written by hand."""
+    return "".join(secrets.choice(letters) for letters in (CONSONANTS, VOWELS, CONSONANTS, VOWELS, CONSONANTS))
 
 
 def public(kind: str, value: str) -> dict[str, str]:
