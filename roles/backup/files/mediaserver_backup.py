@@ -8,6 +8,7 @@
     mediaserver-backup status         one line a job and repository
     mediaserver-backup snapshots      what can be restored (--help: of which job, from where)
     mediaserver-backup restore        bring it back (--help: which service, as of when, one path only)
+    mediaserver-backup rebuild        fill a host that lost everything, before its services run (--help)
     mediaserver-backup drill          restore the newest backups into throw-away places, compare, tell (--help)
     mediaserver-backup restic ARG...  restic itself, with repository and password set (first ARG @NAME: that repository)
     mediaserver-backup sqlite FILE    a consistent copy of a database in use, on standard output
@@ -26,7 +27,7 @@ from mediaserver_jobs import PERIODS, Job, due, entry, ordered, select
 from mediaserver_restic import Problem
 from mediaserver_runner import Runner, alone
 
-VERBS = ("due", "run", "check", "prune", "status", "snapshots", "restore", "drill", "restic", "sqlite")
+VERBS = ("due", "run", "check", "prune", "status", "snapshots", "restore", "rebuild", "drill", "restic", "sqlite")
 
 
 def status(runner: Runner) -> int:
@@ -86,10 +87,16 @@ def restic(runner: Runner, arguments: list[str]) -> int:
 def restoring(verb: str, arguments: list[str]) -> int:
     """The verbs that read the repositories have files of their own."""
     import mediaserver_drill
+    import mediaserver_rebuild
     import mediaserver_restore
     import mediaserver_snapshots
 
-    programs = {"snapshots": mediaserver_snapshots, "restore": mediaserver_restore, "drill": mediaserver_drill}
+    programs = {
+        "snapshots": mediaserver_snapshots,
+        "restore": mediaserver_restore,
+        "rebuild": mediaserver_rebuild,
+        "drill": mediaserver_drill,
+    }
     options = programs[verb].parser().parse_args(arguments)
     with contextlib.nullcontext() if verb == "snapshots" else alone(Runner()):
         try:
@@ -111,7 +118,7 @@ def main(arguments: list[str]) -> int:
         return status(runner)
     if verb == "restic":
         return restic(runner, rest)
-    if verb in ("snapshots", "restore", "drill"):
+    if verb in ("snapshots", "restore", "rebuild", "drill"):
         return restoring(verb, rest)
     with alone(runner):
         runner = Runner()

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+"""mediaserver-backup rebuild, on real restic and SQLite: what was lost, what was not, and runs that are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "faults"))
+from real_restic import restic_folder
+
+FILES = Path(__file__).resolve().parents[2] / "roles/backup/files"
+PROGRAM = f"""import sys
+sys.dont_write_bytecode = True
+sys.path.insert(0, {str(FILES)!r})
+import mediaserver_backup
+sys.exit(mediaserver_backup.main(sys.argv[1:]))
+"""
+# Stands in front of restic: kills its caller at the call whose number is in the file `kill`.
+SHIM = """#!/bin/sh
+count=$(($(cat "{0}/calls" 2>/dev/null || echo 0) + 1)); echo $count >"{0}/calls"
+if [ "$count" = "$(cat "{0}/kill" 2>/dev/null)" ]; then kill -9 $PPID; exit 1; fi
+exec {1} "$@"
+"""
+
+
+class Host:
+    """Two services: `app` with a folder and a SQLite database in it, `notes` with a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.app, self.notes = folder / "srv/app", folder / "srv/notes"
+        database = {"kind": "sqlite", "file": str(self.app / "app.db"), "mount": None}
+        excluded = [f"{self.app}/app.db{suffix}" for suffix in ("", "-wal", "-shm", "-journal")]
+        common = {"schedule": "daily", "keep": {"daily": 7}}
+        jobs = [
+            {"name": "app-data", "service": "app", "paths": [{"path": str(self.app)}], "exclude": excluded},
+            {"name": "app-main", "service": "app", "database": database},
+            {"name": "notes-data", "service": "notes", "paths": [{"path": str(self.notes)}]},
+        ]
+        (folder / "passwd").write_text("not-a-secret")
+        config = {
+            "host": "box", "jobs": [{**job, **common} for job in jobs],
+            "repositories": [{"name": "away", "path": str(folder / "away"), "mount": None}],
+            "password_file": str(folder / "passwd"), "environment_file": str(folder / "none.json"),
+            "cache_dir": str(folder / "cache"), "state_dir": str(folder / "state"),
+            "metrics_file": str(folder / "state/backup.prom"), "lock_file": str(folder / "lock"), "check_data": "100%",
+        }  # fmt: skip
+        (folder / "backup.json").write_text(json.dumps(config))
+        (folder / "bin").mkdir()
+        (folder / "bin/restic").write_text(SHIM.format(folder, restic_folder() / "restic"))
+        (folder / "bin/restic").chmod(0o755)
+        (folder / "bin/mediaserver-backup").write_text(PROGRAM)
+
+    def fill(self) -> None:
+        (self.app / "deep").mkdir(parents=True)
+        (self.app / "deep/file").write_text("precious")
+        self.notes.mkdir()
+        (self.notes / "note").write_text("remember")
+        with closing(sqlite3.connect(self.app / "app.db")) as live:
+            live.executescript("CREATE TABLE t (v); INSERT INTO t VALUES (1), (2);")
+
+    def run(self, *words: str, kill: int = 0) -> subprocess.CompletedProcess[str]:
+        (self.folder / "calls").unlink(missing_ok=True)
+        (self.folder / "kill").write_text(str(kill))
+        environment = {
+            **os.environ,
+            "MEDIASERVER_BACKUP_CONFIG": str(self.folder / "backup.json"),
+            "PATH": f"{self.folder}/bin:{os.environ['PATH']}",
+        }
+        argv = [sys.executable, str(self.folder / "bin/mediaserver-backup"), *words]
+        return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+
+    def lose(self) -> None:
+        """All but the repository; folders are made again, as the build does before the rebuild."""
+        for place in ("srv", "state", "cache"):
+            shutil.rmtree(self.folder / place)
+        self.app.mkdir(parents=True)
+
+    def files(self) -> dict[str, str]:
+        found = {
+            str(path.relative_to(self.folder / "srv")): path.read_text()
+            for path in sorted((self.folder / "srv").rglob("*"))
+            if path.is_file() and not path.name.startswith("app.db")
+        }
+        if (self.app / "app.db").exists():
+            with closing(sqlite3.connect(self.app / "app.db")) as live:
+                found["rows"] = str(live.execute("SELECT sum(v) FROM t").fetchone()[0])
+        return found
+
+
+SAVED = {"app/deep/file": "precious", "notes/note": "remember", "rows": "3"}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A host that was backed up, then lost."""
+    host = Host(tmp_path_factory.mktemp("saved"))
+    host.fill()
+    done = host.run("run", "all")
+    assert done.returncode == 0, done.stderr
+    host.lose()
+    return host.folder / "away"
+
+
+@pytest.fixture
+def lost(saved: Path, tmp_path: Path) -> Host:
+    """Snapshots hold absolute paths, so each test's host takes the place of the one that was saved."""
+    place = saved.parent
+    kept = tmp_path / "away"
+    shutil.copytree(saved, kept)
+    shutil.rmtree(place)
+    place.mkdir()
+    shutil.copytree(kept, place / "away")
+    host = Host(place)
+    host.app.mkdir(parents=True)
+    return host
+
+
+def test_what_is_lost_comes_back_once(lost: Host) -> None:
+    config = json.loads((lost.folder / "backup.json").read_text())
+    new = {**config["jobs"][2], "name": "new-data", "service": "new", "paths": [{"path": str(lost.folder / "srv/new")}]}
+    (lost.folder / "backup.json").write_text(json.dumps({**config, "jobs": [*config["jobs"], new]}))
+    done = lost.run("rebuild", "--repository", "away")
+    assert done.returncode == 0, done.stderr
+    assert lost.files() == SAVED
+    assert "new-data: was never backed up to away, starts empty" in done.stdout
+    assert "notes-data: as of " in done.stdout and "kept as" not in done.stdout
+    assert sorted(path.name for path in (lost.folder / "srv").iterdir()) == ["app", "notes"]
+    (lost.notes / "note").write_text("newer")
+    again = lost.run("rebuild", "--repository", "away")
+    assert again.returncode == 0 and again.stdout.count("is left as it is") == 2
+    assert lost.files() == {**SAVED, "notes/note": "newer"}
+
+
+def test_what_is_not_empty_is_refused_and_replaced_on_demand(lost: Host) -> None:
+    lost.notes.mkdir()
+    (lost.notes / "note").write_text("newer")
+    refused = lost.run("rebuild", "--repository", "away")
+    assert refused.returncode == 1
+    assert f"there are data already: notes: {lost.notes}. Nothing was touched" in refused.stderr
+    assert lost.files() == {"notes/note": "newer"}, "services with empty places were touched"
+    done = lost.run("rebuild", "--repository", "away", "--replace")
+    assert done.returncode == 0, done.stderr
+    (kept,) = (lost.folder / "srv").glob("notes.before-*")
+    assert (kept / "note").read_text() == "newer" and f"kept as {kept}" in done.stdout
+    shutil.rmtree(kept)
+    assert lost.files() == SAVED
+
+
+@pytest.mark.parametrize("call", [5, 8])  # while the first service is fetched, and when it is done
+def test_a_killed_rebuild_goes_on(lost: Host, call: int) -> None:
+    killed = lost.run("rebuild", "--repository", "away", kill=call)
+    assert killed.returncode == -9, f"restic was called less than {call} times: {killed.stderr}"
+    done = lost.run("rebuild", "--repository", "away")
+    assert done.returncode == 0, done.stderr
+    assert lost.files() == SAVED
+
+
+def test_without_a_repository_nothing_is_built_on_emptiness(lost: Host) -> None:
+    shutil.rmtree(lost.folder / "away")
+    done = lost.run("rebuild", "--repository", "away")
+    assert done.returncode == 1 and "there is no repository" in done.stderr
