@@ -70,6 +70,9 @@ STAGES = [
     Stage("faults-long", "runs killed at seeded moments converge (20)", 3600, "long", [
         [PYTHON, "tests/lab/faults.py", "--kills", "20"],
     ]),
+    Stage("rebuild", "all is destroyed but kit and off-site repository; rebuilt, restored, compared; RTO", 3600, "long", [
+        [PYTHON, "tests/lab/rebuild.py"],
+    ]),
     Stage("ingest-long", "ingest killed at seeded moments (50)", 2400, "long", [
         [PYTHON, "tests/faults/ingest_faults.py", "--kills", "50"],
     ]),

@@ -233,15 +233,16 @@ CHECKS: list[Callable[[], str]] = [
 ]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+def run_checks(checks: list[Callable[[], str]], description: str | None) -> int:
+    """The whole list, or what follows the one that ``--from`` names; stops at the first that does not hold."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
-        "--from", dest="start", choices=[check.__name__ for check in CHECKS], help="go on from this check"
+        "--from", dest="start", choices=[check.__name__ for check in checks], help="go on from this check"
     )
     start = parser.parse_args().start
     skipping = start is not None
     done = 0
-    for check in CHECKS:
+    for check in checks:
         skipping = skipping and check.__name__ != start
         if skipping:
             print(f"NOT RUN: {check.__name__} (--from {start})")
@@ -260,4 +261,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_checks(CHECKS, __doc__))

@@ -16,6 +16,7 @@ from ansible.parsing.vault import VaultLib, VaultSecret
 ROOT = Path(__file__).resolve().parent.parent.parent
 LAB = ROOT / "tests" / "lab" / "lab.py"
 INVENTORY = ROOT / "inventories" / "lab"
+SECRETS = Path(os.environ.get("MEDIASERVER_LAB_SECRETS", INVENTORY / ".secrets"))
 LOGS = ROOT / ".lab" / "logs"
 GUESTS = {"vm-extranet": "10.77.1.111", "vm-intranet": "10.77.1.101"}
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.M)
@@ -102,8 +103,7 @@ def secret_values(inventory: Path = INVENTORY) -> dict[str, str]:
 
 def guest(name: str, command: str, text: str = "") -> subprocess.CompletedProcess[str]:
     """Run a shell command as root on a guest of the lab, ``text`` on its standard input."""
-    secrets = INVENTORY / ".secrets"
-    options = ["-i", str(secrets / "id_ed25519"), "-o", f"UserKnownHostsFile={secrets / 'known_hosts'}"]
+    options = ["-i", str(SECRETS / "id_ed25519"), "-o", f"UserKnownHostsFile={SECRETS / 'known_hosts'}"]
     argv = ["ssh", *options, "-o", "BatchMode=yes", f"ops@{GUESTS[name]}", f"sudo {command}"]
     return subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
 
