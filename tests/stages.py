@@ -70,7 +70,7 @@ STAGES = [
     Stage("faults-long", "runs killed at seeded moments converge (20)", 3600, "long", [
         [PYTHON, "tests/lab/faults.py", "--kills", "20"],
     ]),
-    Stage("rebuild", "all is destroyed but kit and off-site repository; rebuilt, restored, compared; RTO", 3600, "long", [
+    Stage("rebuild", "all is destroyed but kit and off-site repository; rebuilt, compared, timed", 3600, "long", [
         [PYTHON, "tests/lab/rebuild.py"],
     ]),
     Stage("ingest-long", "ingest killed at seeded moments (50)", 2400, "long", [
