@@ -64,18 +64,18 @@ COLLECT = r"""
 import fnmatch, hashlib, json, os, pathlib, subprocess, sys, tempfile
 sys.dont_write_bytecode = True
 sys.path.insert(0, "/usr/local/lib/mediaserver")
-import mediaserver_backup, mediaserver_manifest
+import mediaserver_dumps, mediaserver_manifest, mediaserver_psql
 config = json.load(open("/etc/mediaserver/backup.json"))
 files, rows = {}, {}
 for job in config["jobs"]:
     database = job.get("database") or {}
     if database.get("kind") == "postgresql":
-        container = mediaserver_backup.container_id(job["service"], database["container"])
+        container = mediaserver_psql.container_id(job["service"], database["container"])
         rows[job["name"]] = mediaserver_manifest.of_postgresql(container, database["user"], database["name"])
     elif database:
         with tempfile.TemporaryDirectory() as folder:
             copy = pathlib.Path(folder, "copy")
-            mediaserver_backup.sqlite_copy(database["file"], copy)
+            mediaserver_dumps.sqlite_copy(database["file"], copy)
             rows[job["name"]] = mediaserver_manifest.of_sqlite(copy)
     for source in job.get("paths", []):
         for folder, _folders, names in os.walk(source["path"]):

@@ -55,10 +55,8 @@ def environment() -> dict[str, str]:
 def play(playbook: str, *arguments: str, inventory: Path = INVENTORY) -> Run:
     """Run a playbook to its end; its output goes to .lab/logs."""
     LOGS.mkdir(parents=True, exist_ok=True)
-    log = (
-        LOGS
-        / f"{len(list(LOGS.iterdir())):03d}-{playbook.removesuffix('.yml')}{re.sub(r'[^\w.=-]+', '_', ''.join(arguments))[:40]}.log"
-    )
+    words = re.sub(r"[^\w.=-]+", "_", "".join(arguments))[:40]
+    log = LOGS / f"{len(list(LOGS.iterdir())):03d}-{playbook.removesuffix('.yml')}{words}.log"
     with log.open("w", encoding="utf-8") as output:
         code = subprocess.run(
             command(playbook, *arguments, inventory=inventory),
