@@ -141,11 +141,13 @@ class Pve:
             raise Failure(f"Unable to {to}: somebody else changed it in between; run again")
         return {"digest": str(rows[0]["digest"])} if rows and rows[0].get("digest") else {}
 
-    def task(self, method: str, path: str, to: str, **data: Any) -> None:
+    def task(self, method: str, path: str, to: str, **data: Any) -> str | None:
         """A call that answers with a task; wait for its end. Its warnings are kept in ``warnings``."""
         upid = self.call(method, path, to, **data)
-        if isinstance(upid, str) and upid.startswith("UPID:"):
-            self.wait(upid, to)
+        if not isinstance(upid, str) or not upid.startswith("UPID:"):
+            return None
+        self.wait(upid, to)
+        return upid
 
     def wait(self, upid: str, to: str) -> None:
         node = upid.split(":")[1]

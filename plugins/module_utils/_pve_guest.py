@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The homelab.mediaserver authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A virtual machine or container at the API: read it in two or three calls, carry actions out, look again."""
+"""A virtual machine or container at the API: carry actions out, look again."""
 
 from __future__ import annotations
 
@@ -15,108 +15,19 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_fo
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve import ApiFailure, Pve, TaskFailure
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_guest_course import Action, Course, plan, writes
-from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_guest_plan import (
-    Current,
-    current_from,
-    differences,
-)
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_guest_plan import differences
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_guest_read import POLL, GuestReader
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_kind import UNUSED, Desired
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure, Plan, Step
 
-UNFINISHED = ("create", "clone")
-POLL = 1.0
-WORDS = {"qemu": "VM", "lxc": "container"}
 
-
-class Guest:
-    """One guest of one node."""
+class Guest(GuestReader):
+    """One guest, and what can be done to it."""
 
     def __init__(self, pve: Pve, params: dict[str, Any], desired: Desired) -> None:
-        self.pve = pve
-        self.params = params
-        self.desired = desired
-        self.kind = desired.kind
-        self.vmid = int(params["vmid"])
-        self.node = str(params["node"])
-        self.guests = f"nodes/{self.node}/{self.kind.path}"
-        self.path = f"{self.guests}/{self.vmid}"
-        self._digest: str | None = None
-        self._ha = False
+        super().__init__(pve, params, desired)
         self._restarts_later = False
         self.unplugged: list[str] = []  # what a running guest did not take
-
-    # reading
-
-    def read(self, vmid: int | None = None) -> Current | None:
-        """The guest or None; one that is still being made is waited for."""
-        number = vmid or self.vmid
-        path, to = f"{self.guests}/{number}", f"read {self.kind.word} {number}"
-        deadline = time.monotonic() + self.pve.task_timeout
-        while True:
-            try:
-                pending = self.pve.get_list(f"{path}/pending", to)
-            except ApiFailure as failure:
-                if failure.is_missing_vm(number):
-                    self._nowhere_else(number)
-                    return None
-                if self._hidden(failure, number):
-                    return None
-                raise
-            current = current_from(pending, {})
-            if current.config.get("lock") not in UNFINISHED:
-                break
-            if time.monotonic() > deadline:
-                lock = current.config["lock"]
-                raise Failure(f"Unable to use {self.kind.word} {number}: it is locked ({lock})")
-            time.sleep(POLL)
-        status = self.pve.get_dict(f"{path}/status/current", to)
-        found = current_from(pending, status, self._pool(number))
-        if number == self.vmid:
-            self._digest, self._ha = found.digest, found.ha
-        return found
-
-    def _hidden(self, failure: ApiFailure, vmid: int) -> bool:
-        """With rights on a pool only, a guest that is not in it yet cannot be asked for; creating it tells the rest."""
-        pooled = bool(self.params.get("pool")) and self.params["state"] != "absent"
-        return pooled and failure.status == 403 and not self._row(vmid)
-
-    def _row(self, vmid: int) -> dict[str, Any]:
-        """What the whole cluster says of this number."""
-        rows = self.pve.get_list("cluster/resources", f"look for {self.kind.word} {vmid} in the cluster", type="vm")
-        return next((row for row in rows if str(row.get("vmid")) == str(vmid)), {})
-
-    def _pool(self, vmid: int) -> str | None:
-        return self._row(vmid).get("pool") if self.params.get("pool") is not None else None
-
-    def _nowhere_else(self, vmid: int) -> None:
-        """The node does not have it: is the number taken elsewhere, or by something else?"""
-        row = self._row(vmid)
-        kind, node = str(row.get("type", "")), str(row.get("node", ""))
-        if not row or (kind == self.kind.path and node == self.node):
-            return
-        what, name = f"{self.kind.word} {vmid}", row.get("name", "")
-        if kind != self.kind.path:
-            if self.params["state"] == "absent":
-                return  # there is no such VM (or container), as wanted
-            raise Failure(
-                f"Unable to use {what} on {self.node}: {vmid} is the {WORDS.get(kind, kind)} {name} of node {node}"
-            )
-        raise Failure(f"Unable to use {what} on {self.node}: {name} is on node {node} (say node: {node})")
-
-    def read_back(self) -> dict[str, Any]:
-        """What the result says of the guest after the writes."""
-        current = self.read()
-        if current is None:
-            return {"exists": False, "status": "absent", "pending": [], "restart_required": False, "config": {}}
-        return self.facts(current)
-
-    def facts(self, current: Current) -> dict[str, Any]:
-        waiting = sorted(current.waiting) if current.running else []
-        config = {key: value for key, value in current.config.items() if key != "cipassword"}
-        return {"exists": True, "status": "running" if current.running else "stopped", "pending": waiting,
-                "restart_required": bool(waiting), "config": config}  # fmt: skip
-
-    # writing
 
     def plan(self, course: Course, exists: bool) -> Plan:
         steps = tuple(Step(action.describe, functools.partial(self.apply, action)) for action in course.actions)
@@ -157,7 +68,9 @@ class Guest:
 
     def _resize(self, action: Action) -> None:
         try:
-            self.pve.task("put", f"{self.path}/resize", action.describe, **action.data, **self._guard())
+            data = {**action.data, **self.guard(action.describe)}
+            self._written.add(action.data["disk"])
+            self.pve.task("put", f"{self.path}/resize", action.describe, **data)
         except (ApiFailure, TaskFailure) as failure:
             if self.unplugged and "does not exist" in failure.message:
                 return  # the disk itself waits: the run after the restart grows it
@@ -169,20 +82,17 @@ class Guest:
     def _tell_size(self, action: Action) -> None:
         """A value that waits keeps the size of when it was written and would bring it back: write it anew."""
         slot, size = action.data["disk"], str(action.data["size"])
-        current = current_from(self.pve.get_list(f"{self.path}/pending", action.describe), {})
+        current = self.look(action.describe)
         disk = self.kind.split(slot, current.config.get(slot, ""))
         if disk and fmt.size(disk.get("size", "0")) < fmt.size(size):
             told = {} if self.kind.rereads_size else {"size": size}
             text = self.kind.join(slot, {**{k: v for k, v in disk.items() if k != "size"}, **told})
             self.pve.call("put", f"{self.path}/config", action.describe, **{slot: text}, digest=current.digest)
 
-    def _guard(self) -> dict[str, str]:
-        """The digest of what was read: the first write fails if somebody else wrote in between."""
-        return {"digest": self._digest} if self._digest else {}
-
     def _config(self, action: Action) -> None:
         values, delete = action.data["set"], action.data["delete"]
-        data: dict[str, Any] = {**values, **self._guard()}
+        data: dict[str, Any] = {**values, **self.guard(action.describe)}
+        self._written |= {*values, *delete}
         if delete:
             data["delete"] = ",".join(delete)
         if action.data.get("force"):
@@ -210,7 +120,7 @@ class Guest:
 
     def _free(self, action: Action) -> None:
         """Destroy the data of volumes that were just detached."""
-        current = current_from(self.pve.get_list(f"{self.path}/pending", action.describe), {})
+        current = self.look(action.describe)
         keys = sorted(key for key, text in current.config.items()
                       if UNUSED.fullmatch(key) and text in action.data["volumes"])  # fmt: skip
         if keys:
@@ -219,6 +129,8 @@ class Guest:
     def _move(self, action: Action) -> None:
         end, parameter = self.kind.move
         data = {parameter: action.data["slot"], "storage": action.data["storage"], "delete": 1}
+        data |= self.guard(action.describe)
+        self._written.add(action.data["slot"])
         self.pve.task("post", f"{self.path}/{end}", action.describe, **data)
 
     def _move_pool(self, action: Action) -> None:
@@ -239,6 +151,7 @@ class Guest:
 
     def _power(self, action: Action, verb: str, wanted: str, **data: Any) -> None:
         """With high availability the task only asks for it, so its end is waited for."""
+        self._seen = None  # a start writes what it likes: the next look begins anew
         try:
             self.pve.task("post", f"{self.path}/status/{verb}", action.describe, **data)
         except (ApiFailure, TaskFailure) as failure:
@@ -259,7 +172,13 @@ class Guest:
         self._start(action)
 
     def _template(self, action: Action) -> None:
-        self.pve.task("post", f"{self.path}/template", action.describe)
+        answer = self.pve.task("post", f"{self.path}/template", action.describe)
+        if answer is None:  # a container's answer comes at once and names no task
+            kind = {"vmid": self.vmid, "typefilter": "vztemplate", "source": "all"}
+            rows = self.pve.get_list(f"nodes/{self.node}/tasks", action.describe, **kind)
+            newest = max(rows, key=lambda row: int(row.get("starttime", 0)), default={})
+            if newest.get("upid"):
+                self.pve.wait(str(newest["upid"]), action.describe)
 
     def _destroy(self, action: Action) -> None:
         data = {"purge": self.params["purge"], "destroy-unreferenced-disks": self.params["destroy_unreferenced_disks"]}
