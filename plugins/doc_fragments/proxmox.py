@@ -73,3 +73,99 @@ notes:
 author:
   - The homelab.mediaserver authors (@homelab)
 """
+
+    # What virtual machines and containers share; the table is module_utils/_pve_guest_spec.py.
+    GUEST = r"""
+options:
+  vmid:
+    description: Number of the guest.
+    type: int
+    required: true
+  node:
+    description: Name of the node.
+    type: str
+    required: true
+  state:
+    description:
+      - V(present) leaves running what runs; V(started) and V(stopped) see to that too.
+      - V(absent) destroys the guest and its disks, after shutting it down. A protected guest is an error.
+    type: str
+    choices: [present, started, stopped, absent]
+    default: present
+  restart:
+    description:
+      - What to do when changes wait for a restart of a running guest. They are returned in RV(pending).
+      - A change that Proxmox VE wrote down but could not give to the running guest (a failed hotplug) waits too and is
+        told in RV(task_warnings).
+      - V(if_needed) shuts the guest down cleanly (a VM by its agent, else ACPI) and starts it.
+    type: str
+    choices: [never, if_needed]
+    default: never
+  force:
+    description: Pull the plug where the guest is to be stopped or restarted, instead of shutting it down.
+    type: bool
+    default: false
+  purge:
+    description:
+      - With O(state=absent), remove the guest from backup jobs, replication and high availability as well.
+      - Proxmox VE refuses to destroy a guest that high availability manages without it.
+    type: bool
+    default: false
+  destroy_unreferenced_disks:
+    description: With O(state=absent), destroy also volumes of this number that no configuration names.
+    type: bool
+    default: false
+  clone_from:
+    description: Number of the guest or template on the same node to clone, if the guest does not exist.
+    type: int
+  clone_full:
+    description: Whether the clone is a full copy. By default a template is cloned linked, all else in full.
+    type: bool
+  clone_storage:
+    description: Storage of the clone's disks. The clone is a full copy then.
+    type: str
+  template:
+    description: Whether this is a template. There is no way back.
+    type: bool
+  cpulimit:
+    description: Processors' worth of time that the guest may use, such as V(1.5); V(0) is no limit.
+    type: float
+  cpuunits:
+    description: Weight against other guests when processors are short.
+    type: int
+  memory:
+    description: Memory as V(4G) or V(512M). A number without unit counts MiB.
+    type: str
+  onboot:
+    description: Whether the guest starts with the node.
+    type: bool
+  startup:
+    description: Place in the order of starting and stopping.
+    type: dict
+    suboptions:
+      order:
+        description: Place; lower starts first.
+        type: int
+      up:
+        description: Seconds to wait after the start.
+        type: int
+      down:
+        description: Seconds to wait for the shutdown.
+        type: int
+  protection:
+    description: Whether the guest and its disks are guarded against removal.
+    type: bool
+  tags:
+    description: All tags; their order and the size of their letters mean nothing. An empty list removes them.
+    type: list
+    elements: str
+  description:
+    description: Text shown with the guest; an empty one removes it.
+    type: str
+  pool:
+    description: Pool that the guest belongs to; an empty one takes it out.
+    type: str
+  hookscript:
+    description: Volume of the hook script (root@pam with a password only); an empty one removes it.
+    type: str
+"""

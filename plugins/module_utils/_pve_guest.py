@@ -14,9 +14,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_format as fmt
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve import ApiFailure, Pve, TaskFailure
-from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_guest_course import Action, Course, plan, writes
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_guest_course import plan
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_guest_plan import differences
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_guest_read import POLL, GuestReader
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_guest_writes import Action, Course, writes
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_kind import UNUSED, Desired
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure, Plan, Step
 

@@ -12,7 +12,7 @@ module: proxmox_lxc
 short_description: Declare a container of Proxmox VE
 version_added: 0.1.0
 description:
-  - Creates, changes, starts, stops and destroys an LXC container through the API.
+  - Creates, clones, changes, starts, stops and destroys an LXC container through the API.
   - Only what is given is managed, down to single properties of a mount point or a network card. What is to go must be
     said. An empty text takes a property away, such as C(gateway) of a network card.
   - Compares against the values that are pending too, keeps MAC addresses, grows volumes and never shrinks them.
@@ -20,17 +20,11 @@ description:
   - A run that was killed is completed by the next one.
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
+  - homelab.mediaserver.proxmox.guest
 options:
-  vmid:
-    description: Number of the container.
-    type: int
-    required: true
-  node:
-    description: Name of the node.
-    type: str
-    required: true
   hostname:
-    description: Name of the container. One that does not exist is made only if this and O(ostemplate) are given.
+    description: Name of the container. One that does not exist is made only if this is given, and O(ostemplate) or
+      O(clone_from).
     type: str
   ostemplate:
     description:
@@ -38,65 +32,26 @@ options:
         M(homelab.mediaserver.proxmox_image).
       - Used at creation only.
     type: str
-  state:
-    description:
-      - V(present) leaves running what runs; V(started) and V(stopped) see to that too.
-      - V(absent) destroys the container and its volumes, after shutting it down. A protected container is an error.
-    type: str
-    choices: [present, started, stopped, absent]
-    default: present
-  restart:
-    description:
-      - What to do when changes wait for a restart of a running container. They are returned in RV(pending).
-      - A change that Proxmox VE wrote down but could not give to the running container (a failed hotplug) waits too
-        and is told in RV(task_warnings).
-      - V(if_needed) shuts the container down cleanly and starts it.
-    type: str
-    choices: [never, if_needed]
-    default: never
   shutdown_timeout:
     description: Seconds that the container has to shut down.
     type: int
     default: 60
-  force:
-    description: Kill the container where it is to be stopped or restarted, instead of shutting it down.
-    type: bool
-    default: false
-  purge:
-    description:
-      - With O(state=absent), remove the container from backup jobs, replication and high availability as well.
-      - Proxmox VE refuses to destroy a container that high availability manages without it.
-    type: bool
-    default: false
-  destroy_unreferenced_disks:
-    description: With O(state=absent), destroy also volumes of this number that no configuration names.
-    type: bool
-    default: false
   unprivileged:
     description:
       - Whether root in the container is nobody on the node. It can be chosen at creation only; another value than the
         container has is an error.
-      - A new container is unprivileged unless V(false) is said.
+      - A new container is unprivileged unless V(false) is said; a clone is what it is cloned from.
     type: bool
   password:
-    description: Password of root. Used at creation only; the API never tells it.
+    description: Password of root. Used at creation only, not for a clone; the API never tells it.
     type: str
   ssh_keys:
-    description: Public keys of root. Used at creation only; the API never tells them.
+    description: Public keys of root. Used at creation only, not for a clone; the API never tells them.
     type: list
     elements: str
   cores:
     description: Processors that the container sees.
     type: int
-  cpulimit:
-    description: Processors' worth of time that it may use, such as V(1.5); V(0) is no limit.
-    type: float
-  cpuunits:
-    description: Weight against other guests when processors are short.
-    type: int
-  memory:
-    description: Memory as V(4G) or V(512M). A number without unit counts MiB.
-    type: str
   swap:
     description: Swap space, same units; V(0) is none.
     type: str
@@ -199,38 +154,6 @@ options:
   tty:
     description: Number of terminals.
     type: int
-  onboot:
-    description: Whether the container starts with the node.
-    type: bool
-  startup:
-    description: Place in the order of starting and stopping.
-    type: dict
-    suboptions:
-      order:
-        description: Place; lower starts first.
-        type: int
-      up:
-        description: Seconds to wait after the start.
-        type: int
-      down:
-        description: Seconds to wait for the shutdown.
-        type: int
-  protection:
-    description: Whether the container and its volumes are guarded against removal.
-    type: bool
-  tags:
-    description: All tags; their order and the size of their letters mean nothing. An empty list removes them.
-    type: list
-    elements: str
-  description:
-    description: Text shown with the container; an empty one removes it.
-    type: str
-  pool:
-    description: Pool that the container belongs to; an empty one takes it out.
-    type: str
-  hookscript:
-    description: Volume of the hook script (root@pam with a password only); an empty one removes it.
-    type: str
 """
 
 EXAMPLES = r"""
@@ -263,6 +186,24 @@ EXAMPLES = r"""
       nesting: true
     ssh_keys: ["ssh-ed25519 AAAA ops@example.org"]
     onboot: true
+
+- name: A template for more of its kind
+  homelab.mediaserver.proxmox_lxc:
+    node: pve
+    vmid: 900
+    hostname: debian
+    ostemplate: "{{ template.volid }}"
+    template: true
+
+- name: One of them
+  homelab.mediaserver.proxmox_lxc:
+    node: pve
+    vmid: 121
+    hostname: web
+    clone_from: 900
+    memory: 1G
+    networks:
+      net0: {bridge: vmbr0, ip: dhcp}
 """
 
 RETURN = r"""
@@ -303,53 +244,34 @@ task_warnings:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_guest_spec as spec
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
-from ansible_collections.homelab.mediaserver.plugins.module_utils._pve import CONNECTION
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_guest import work
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_lxc_desired import desired_from
 
-TEXT: dict[str, Any] = {"type": "str"}
-FLAG: dict[str, Any] = {"type": "bool"}
-NUMBER: dict[str, Any] = {"type": "int"}
-TEXTS: dict[str, Any] = {"type": "list", "elements": "str"}
-SLOTS: dict[str, Any] = {"type": "dict"}
 ROOTFS: dict[str, Any] = {
-    "storage": TEXT,
-    "size": TEXT,
     "move": {"type": "bool", "default": False},
-    "mount_options": TEXTS,
-    **dict.fromkeys(("quota", "acl", "replicate", "read_only"), FLAG),
+    "mount_options": spec.TEXTS,
+    **dict.fromkeys(("storage", "size"), spec.TEXT),
+    **dict.fromkeys(("quota", "acl", "replicate", "read_only"), spec.FLAG),
 }
 FEATURES: dict[str, Any] = {
-    **dict.fromkeys(("nesting", "keyctl", "fuse", "mknod", "force_rw_sys"), FLAG),
-    "mount": TEXTS,
+    **dict.fromkeys(("nesting", "keyctl", "fuse", "mknod", "force_rw_sys"), spec.FLAG),
+    "mount": spec.TEXTS,
 }
 ARGUMENTS: dict[str, Any] = {
-    **CONNECTION,
-    "vmid": {"type": "int", "required": True},
-    "node": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["present", "started", "stopped", "absent"], "default": "present"},
-    "restart": {"type": "str", "choices": ["never", "if_needed"], "default": "never"},
+    **spec.GUEST,
     "shutdown_timeout": {"type": "int", "default": 60},
-    "force": {"type": "bool", "default": False},
-    "purge": {"type": "bool", "default": False},
-    "destroy_unreferenced_disks": {"type": "bool", "default": False},
-    "password": {"type": "str", "no_log": True},
-    "ssh_keys": {"type": "list", "elements": "str", "no_log": False},
-    "cpulimit": {"type": "float"},
+    "password": spec.SECRET,
+    "ssh_keys": spec.KEYS,
     "rootfs": {"type": "dict", "options": ROOTFS},
     "features": {"type": "dict", "options": FEATURES},
-    "startup": {"type": "dict", "options": {"order": NUMBER, "up": NUMBER, "down": NUMBER}},
-    "console_mode": {"type": "str", "choices": ["tty", "console", "shell"]},
-    "nameservers": TEXTS,
-    "tags": TEXTS,
-    **dict.fromkeys(("mounts", "networks", "devices"), SLOTS),
-    **dict.fromkeys(("cores", "cpuunits", "tty"), NUMBER),
-    **dict.fromkeys(("unprivileged", "console", "onboot", "protection"), FLAG),
-    **dict.fromkeys(
-        ("hostname", "ostemplate", "memory", "swap", "searchdomain", "timezone", "description", "pool", "hookscript"),
-        TEXT,
-    ),
+    "console_mode": spec.chosen("tty", "console", "shell"),
+    "nameservers": spec.TEXTS,
+    "tty": spec.NUMBER,
+    **dict.fromkeys(("mounts", "devices"), spec.SLOTS),
+    **dict.fromkeys(("unprivileged", "console"), spec.FLAG),
+    **dict.fromkeys(("hostname", "ostemplate", "swap", "searchdomain", "timezone"), spec.TEXT),
 }
 
 

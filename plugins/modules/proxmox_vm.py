@@ -20,72 +20,17 @@ description:
   - A run that was killed is completed by the next one.
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
+  - homelab.mediaserver.proxmox.guest
 options:
-  vmid:
-    description: Number of the VM.
-    type: int
-    required: true
-  node:
-    description: Name of the node.
-    type: str
-    required: true
   name:
     description: Name of the VM. A VM that does not exist is made only if this is given.
     type: str
-  state:
-    description:
-      - V(present) leaves running what runs; V(started) and V(stopped) see to that too.
-      - V(absent) destroys the VM and its disks, after shutting it down. A protected VM is an error.
-    type: str
-    choices: [present, started, stopped, absent]
-    default: present
-  restart:
-    description:
-      - What to do when changes wait for a restart of a running VM. They are returned in RV(pending).
-      - A change that Proxmox VE wrote down but could not give to the running guest (a failed hotplug) waits too and is
-        told in RV(task_warnings).
-      - V(if_needed) shuts the VM down cleanly (guest agent, else ACPI) and starts it.
-    type: str
-    choices: [never, if_needed]
-    default: never
   shutdown_timeout:
     description: Seconds that the guest has to shut down.
     type: int
     default: 180
-  force:
-    description: Pull the plug where the VM is to be stopped or restarted, instead of shutting it down.
-    type: bool
-    default: false
-  purge:
-    description:
-      - With O(state=absent), remove the VM from backup jobs, replication and high availability as well.
-      - Proxmox VE refuses to destroy a VM that high availability manages without it.
-    type: bool
-    default: false
-  destroy_unreferenced_disks:
-    description: With O(state=absent), destroy also volumes of this number that no configuration names.
-    type: bool
-    default: false
-  clone_from:
-    description: Number of the VM or template on the same node to clone, if the VM does not exist.
-    type: int
-  clone_full:
-    description: Whether the clone is a full copy. By default a template is cloned linked, a VM in full.
-    type: bool
-  clone_storage:
-    description: Storage of the clone's disks. The clone is a full copy then.
-    type: str
-  template:
-    description: Whether this is a template. There is no way back.
-    type: bool
   cores:
     description: Cores per socket.
-    type: int
-  cpulimit:
-    description: Processors' worth of time that the VM may use, such as V(1.5); V(0) is no limit.
-    type: float
-  cpuunits:
-    description: Weight against other guests when processors are short.
     type: int
   sockets:
     description: Sockets.
@@ -93,9 +38,6 @@ options:
   numa:
     description: Whether NUMA is emulated.
     type: bool
-  memory:
-    description: Memory as V(4G) or V(512M). A number without unit counts MiB.
-    type: str
   balloon:
     description: Least memory when the node runs short, same units; V(0) switches ballooning off.
     type: str
@@ -264,32 +206,6 @@ options:
     description: Devices to boot from, in order; an empty list gives up the choice.
     type: list
     elements: str
-  onboot:
-    description: Whether the VM starts with the node.
-    type: bool
-  startup:
-    description: Place in the order of starting and stopping.
-    type: dict
-    suboptions:
-      order:
-        description: Place; lower starts first.
-        type: int
-      up:
-        description: Seconds to wait after the start.
-        type: int
-      down:
-        description: Seconds to wait for the shutdown.
-        type: int
-  protection:
-    description: Whether the VM and its disks cannot be destroyed.
-    type: bool
-  tags:
-    description: All tags, as a set.
-    type: list
-    elements: str
-  description:
-    description: Text shown with the VM; an empty one removes it.
-    type: str
   hotplug:
     description: What a running VM takes at once; an empty list is nothing.
     type: list
@@ -342,12 +258,6 @@ options:
         choices: [reset, shutdown, poweroff, pause, debug, none]
   args:
     description: Further arguments of QEMU (root@pam with a password only); an empty text removes them.
-    type: str
-  pool:
-    description: Pool that the VM belongs to; an empty one takes it out.
-    type: str
-  hookscript:
-    description: Volume of the hook script (root@pam with a password only); an empty one removes it.
     type: str
 """
 
@@ -427,89 +337,63 @@ task_warnings:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_guest_spec as spec
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
-from ansible_collections.homelab.mediaserver.plugins.module_utils._pve import CONNECTION
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_guest import work
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_vm_desired import desired_from
 
-TEXT: dict[str, Any] = {"type": "str"}
-FLAG: dict[str, Any] = {"type": "bool"}
-NUMBER: dict[str, Any] = {"type": "int"}
-SLOTS: dict[str, Any] = {"type": "dict"}
-TEXTS: dict[str, Any] = {"type": "list", "elements": "str"}
-IPCONFIG = {"ip": TEXT, "gateway": TEXT, "ip6": TEXT, "gateway6": TEXT}
 CLOUD_INIT: dict[str, Any] = {
-    "storage": TEXT,
     "drive": {"type": "str", "default": "ide2"},
-    "type": {"type": "str", "choices": ["nocloud", "configdrive2", "opennebula"]},
-    "user": TEXT,
-    "password": {"type": "str", "no_log": True},
-    "ssh_keys": {"type": "list", "elements": "str", "no_log": False},
-    "ipconfig": {"type": "list", "elements": "dict", "options": IPCONFIG},
-    "nameservers": TEXTS,
-    "searchdomain": TEXT,
-    "upgrade": FLAG,
-    "vendor_snippet": TEXT,
-    "user_snippet": TEXT,
-    "network_snippet": TEXT,
-    "meta_snippet": TEXT,
+    "type": spec.chosen("nocloud", "configdrive2", "opennebula"),
+    "password": spec.SECRET,
+    "ssh_keys": spec.KEYS,
+    "ipconfig": {
+        "type": "list",
+        "elements": "dict",
+        "options": dict.fromkeys(("ip", "gateway", "ip6", "gateway6"), spec.TEXT),
+    },
+    "nameservers": spec.TEXTS,
+    "upgrade": spec.FLAG,
+    **dict.fromkeys(("storage", "user", "searchdomain"), spec.TEXT),
+    **dict.fromkeys(("vendor_snippet", "user_snippet", "network_snippet", "meta_snippet"), spec.TEXT),
 }
 EFIDISK: dict[str, Any] = {
     "storage": {"type": "str", "required": True},
-    "type": {"type": "str", "choices": ["2m", "4m"], "default": "4m"},
+    "type": spec.chosen("2m", "4m", default="4m"),
     "pre_enrolled_keys": {"type": "bool", "default": False},
 }
 TPM: dict[str, Any] = {
     "storage": {"type": "str", "required": True},
-    "version": {"type": "str", "choices": ["v1.2", "v2.0"], "default": "v2.0"},
+    "version": spec.chosen("v1.2", "v2.0", default="v2.0"),
 }
 RNG: dict[str, Any] = {
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "source": {"type": "str", "choices": ["/dev/urandom", "/dev/random", "/dev/hwrng"]},
-    "max_bytes": NUMBER,
-    "period": NUMBER,
+    "state": spec.chosen("present", "absent", default="present"),
+    "source": spec.chosen("/dev/urandom", "/dev/random", "/dev/hwrng"),
+    "max_bytes": spec.NUMBER,
+    "period": spec.NUMBER,
 }
 WATCHDOG: dict[str, Any] = {
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "model": {"type": "str", "choices": ["i6300esb", "ib700"]},
-    "action": {"type": "str", "choices": ["reset", "shutdown", "poweroff", "pause", "debug", "none"]},
+    "state": spec.chosen("present", "absent", default="present"),
+    "model": spec.chosen("i6300esb", "ib700"),
+    "action": spec.chosen("reset", "shutdown", "poweroff", "pause", "debug", "none"),
 }
 ARGUMENTS: dict[str, Any] = {
-    **CONNECTION,
-    "vmid": {"type": "int", "required": True},
-    "node": {"type": "str", "required": True},
-    "name": TEXT,
-    "state": {"type": "str", "choices": ["present", "started", "stopped", "absent"], "default": "present"},
-    "restart": {"type": "str", "choices": ["never", "if_needed"], "default": "never"},
+    **spec.GUEST,
     "shutdown_timeout": {"type": "int", "default": 180},
-    "force": {"type": "bool", "default": False},
-    "purge": {"type": "bool", "default": False},
-    "destroy_unreferenced_disks": {"type": "bool", "default": False},
-    "update_password": {"type": "str", "choices": ["on_create", "always"], "default": "on_create", "no_log": False},
-    "clone_from": NUMBER,
-    "clone_full": FLAG,
-    "cores": NUMBER,
-    "sockets": NUMBER,
+    "update_password": {**spec.chosen("on_create", "always", default="on_create"), "no_log": False},
     "efidisk": {"type": "dict", "options": EFIDISK},
     "tpm": {"type": "dict", "options": TPM},
     "cloud_init": {"type": "dict", "options": CLOUD_INIT},
-    "startup": {"type": "dict", "options": {"order": NUMBER, "up": NUMBER, "down": NUMBER}},
-    "boot": TEXTS,
-    "tags": TEXTS,
-    "bios": {"type": "str", "choices": ["seabios", "ovmf"]},
+    "boot": spec.TEXTS,
+    "bios": spec.chosen("seabios", "ovmf"),
     "hotplug": {"type": "list", "elements": "str", "choices": ["cloudinit", "cpu", "disk", "memory", "network", "usb"]},
-    "cpulimit": {"type": "float"},
-    "cpuunits": NUMBER,
     "rng": {"type": "dict", "options": RNG},
     "watchdog": {"type": "dict", "options": WATCHDOG},
-    **dict.fromkeys(("template", "numa", "agent", "onboot", "protection", "tablet", "localtime"), FLAG),
-    **dict.fromkeys(("disks", "networks", "pci", "virtiofs", "usb", "serial"), SLOTS),
-    **dict.fromkeys(
-        ("clone_storage", "memory", "balloon", "cpu", "machine", "ostype", "scsihw", "vga", "description", "pool",
-         "hookscript", "keyboard", "args"),
-        TEXT,
-    ),
-}  # fmt: skip
+    "sockets": spec.NUMBER,
+    **dict.fromkeys(("numa", "agent", "tablet", "localtime"), spec.FLAG),
+    **dict.fromkeys(("disks", "pci", "virtiofs", "usb", "serial"), spec.SLOTS),
+    **dict.fromkeys(("name", "balloon", "cpu", "machine", "ostype", "scsihw", "vga", "keyboard", "args"), spec.TEXT),
+}
 
 
 def main() -> None:

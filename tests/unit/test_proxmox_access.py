@@ -34,11 +34,6 @@ GUIDE = (ROOT / "docs/guides/first-evening.md").read_text()
 SECRET = "pve.api_token_secret"
 
 
-@pytest.fixture(scope="module")
-def cert(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return harness.certificate(tmp_path_factory.mktemp("tls"))
-
-
 class Site:
     """The reference inventory, with the fake as its node."""
 

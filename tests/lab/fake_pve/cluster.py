@@ -95,7 +95,9 @@ def nextid(call: Call) -> Any:
 
 @route("GET", "/nodes/{node}/tasks")
 def list_tasks(call: Call, node: str) -> Any:
+    kind, guest = call.params.get("typefilter"), call.params.get("vmid")
     tasks = sorted(call.world.data["tasks"].values(), key=lambda task: -int(task["pid"]))
+    tasks = [task for task in tasks if kind in (None, task["type"]) and str(guest or task["id"]) == task["id"]]
     return [{**{k: v for k, v in t.items() if k != "log"}, "status": t.get("exitstatus", t["status"])} for t in tasks]
 
 

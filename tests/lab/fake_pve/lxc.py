@@ -392,7 +392,7 @@ def status(call: Call, node: str, vmid: str) -> Any:
               "maxmem": int(config.get("memory", 512)) * 1024**2, "maxdisk": 0, "cpu": 0, "mem": 0, "disk": 0,
               "uptime": max(1, int(time.time()) - ct["started"]) if ct["running"] else 0}  # fmt: skip
     result.update({key: config[key] for key in ("lock", "tags") if key in config})
-    return result
+    return {**result, "template": 1} if config.get("template") else result
 
 
 @route("POST", f"{CT}/status/{{action}}")
@@ -439,6 +439,7 @@ def destroy(call: Call, node: str, vmid: str) -> Any:
 
     def work(log: list[str]) -> None:
         with world.vm_lock(int(vmid)), world.changing():
+            storage.check_bases(world, int(vmid))
             forget(world, int(vmid))
 
     return world.task("vzdestroy", vmid, call.user, work)

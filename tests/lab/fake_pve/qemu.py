@@ -350,10 +350,7 @@ def destroy(call: Call, node: str, vmid: str) -> Any:
 
     def work(log: list[str]) -> None:
         with world.vm_lock(number):
-            for volume in world.data["volumes"].values():
-                base = volume.get("base")
-                if base and world.data["volumes"].get(base, {}).get("vmid") == number:
-                    raise TaskError(f"base volume '{base}' is still in use by linked cloned")
+            storage.check_bases(world, number)
             world.driver.destroy(number)
             with world.changing():
                 _forget(world, number)

@@ -28,6 +28,7 @@ from . import (  # noqa: F401  imported for their routes
     ha,
     jobs,
     lxc,
+    lxc_copies,
     mapping,
     pools,
     qemu,

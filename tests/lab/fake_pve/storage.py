@@ -81,6 +81,14 @@ def allocate(world: World, store: str, vmid: int, size: int, *, suffix: str = ""
     return volid
 
 
+def check_bases(world: World, vmid: int) -> None:
+    """A template cannot go while a linked clone uses its volumes."""
+    for volume in world.data["volumes"].values():
+        base = volume.get("base")
+        if base and world.data["volumes"].get(base, {}).get("vmid") == vmid:
+            raise TaskError(f"base volume '{base}' is still in use by linked cloned")
+
+
 @route("GET", "/nodes/{node}/storage")
 def node_storages(call: Call, node: str) -> Any:
     wanted = [item for item in str(call.params.get("content", "")).split(",") if item]

@@ -13,17 +13,6 @@ from proxmoxer import ProxmoxAPI
 from proxmoxer.core import ResourceException
 
 
-@pytest.fixture(scope="module")
-def cert(tmp_path_factory):
-    return harness.certificate(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(params=["8.4", "9.1"])
-def lab(request, tmp_path, cert):
-    with harness.lab(tmp_path, request.param, cert) as made:
-        yield made
-
-
 @pytest.fixture
 def root(lab):
     return ProxmoxAPI("127.0.0.1", port=lab.port, user="root@pam", password=harness.ROOT_PASSWORD,

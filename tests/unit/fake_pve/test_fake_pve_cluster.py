@@ -9,18 +9,12 @@ from proxmoxer import ProxmoxAPI
 from proxmoxer.core import ResourceException
 
 
-@pytest.fixture(scope="module")
-def cert(tmp_path_factory):
-    return harness.certificate(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(params=["8.4", "9.1"])
-def lab(request, tmp_path, cert):
-    with harness.lab(tmp_path, request.param, cert) as made:
-        made.world.data["other_nodes"] = ["pve2"]
-        for vmid in ("101", "102"):
-            made.world.data["vms"][vmid] = {"conf": {}, "pending": {}, "delete": [], "started": 0}
-        yield made
+@pytest.fixture
+def lab(lab):
+    lab.world.data["other_nodes"] = ["pve2"]
+    for vmid in ("101", "102"):
+        lab.world.data["vms"][vmid] = {"conf": {}, "pending": {}, "delete": [], "started": 0}
+    return lab
 
 
 @pytest.fixture

@@ -13,17 +13,6 @@ from proxmoxer.core import ResourceException
 NOT_DEFINED = "property is not defined in schema and the schema does not allow additional properties"
 
 
-@pytest.fixture(scope="module")
-def cert(tmp_path_factory):
-    return harness.certificate(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(params=["8.4", "9.1"])
-def lab(request, tmp_path, cert):
-    with harness.lab(tmp_path, request.param, cert) as made:
-        yield made
-
-
 @pytest.fixture
 def root(lab):
     """root@pam by password."""

@@ -9,19 +9,13 @@ from ansible_collections.homelab.mediaserver.tests.lab.fake_pve.errors import Ap
 from ansible_collections.homelab.mediaserver.tests.unit.fake_pve import harness
 
 
-@pytest.fixture(scope="module")
-def cert(tmp_path_factory):
-    return harness.certificate(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(params=["8.4", "9.1"])
-def lab(request, tmp_path, cert):
-    with harness.lab(tmp_path, request.param, cert) as made:
-        user = {"enable": 1, "expire": 0, "groups": [], "tokens": {"tk": {"privsep": 1}}}
-        state(made.world)["users"] |= {"bob@pve": user, "eve@pve": user}
-        state(made.world)["groups"].append("guests")
-        state(made.world)["roles"] |= {"Store": ["Datastore.Audit"], "Guest": ["VM.Audit"]}
-        yield made
+@pytest.fixture
+def lab(lab):
+    user = {"enable": 1, "expire": 0, "groups": [], "tokens": {"tk": {"privsep": 1}}}
+    state(lab.world)["users"] |= {"bob@pve": user, "eve@pve": user}
+    state(lab.world)["groups"].append("guests")
+    state(lab.world)["roles"] |= {"Store": ["Datastore.Audit"], "Guest": ["VM.Audit"]}
+    return lab
 
 
 def acl(lab):

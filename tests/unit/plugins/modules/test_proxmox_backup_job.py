@@ -4,19 +4,6 @@ from __future__ import annotations
 import pytest
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_backup
 from ansible_collections.homelab.mediaserver.plugins.modules import proxmox_backup_job
-from ansible_collections.homelab.mediaserver.tests.unit.fake_pve import harness
-
-
-@pytest.fixture(scope="module")
-def cert(tmp_path_factory):
-    return harness.certificate(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(params=["8.4", "9.1"])
-def lab(request, tmp_path, cert):
-    with harness.lab(tmp_path, request.param, cert) as made:
-        yield made
-
 
 NIGHTLY = {"id": "nightly", "schedule": "02:30", "storage": "local", "all": True, "exclude": [900, 101],
            "mode": "snapshot", "compress": "zstd", "prune_backups": {"keep_daily": 7, "keep_weekly": 4},

@@ -15,11 +15,6 @@ from ansible_collections.homelab.mediaserver.tests.unit.fake_pve import harness
 from ansible_collections.homelab.mediaserver.tests.unit.fake_pve.cases import CASES
 
 
-@pytest.fixture(scope="module")
-def cert(tmp_path_factory):
-    return harness.certificate(tmp_path_factory.mktemp("tls"))
-
-
 @pytest.fixture(params=[(case, release) for case in CASES for release in case.releases],
                 ids=lambda param: f"{param[0].name}-{param[1]}")  # fmt: skip
 def case(request):

@@ -3,19 +3,6 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.homelab.mediaserver.plugins.modules import proxmox_firewall
-from ansible_collections.homelab.mediaserver.tests.unit.fake_pve import harness
-
-
-@pytest.fixture(scope="module")
-def cert(tmp_path_factory):
-    return harness.certificate(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(params=["8.4", "9.1"])
-def lab(request, tmp_path, cert):
-    with harness.lab(tmp_path, request.param, cert) as made:
-        yield made
-
 
 SSH = {"action": "ACCEPT", "proto": "tcp", "dport": "22", "source": "192.168.1.0/24", "comment": "ssh"}
 WEB = {"action": "ACCEPT", "proto": "tcp", "dport": "8006", "source": "192.168.1.0/24", "comment": "web interface"}

@@ -1,22 +1,9 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
-import pytest
 from ansible_collections.homelab.mediaserver.plugins.modules import proxmox_group, proxmox_user
 from ansible_collections.homelab.mediaserver.tests.lab.fake_pve.access import state
-from ansible_collections.homelab.mediaserver.tests.lab.fake_pve.errors import ApiError
 from ansible_collections.homelab.mediaserver.tests.unit.fake_pve import harness
-
-
-@pytest.fixture(scope="module")
-def cert(tmp_path_factory):
-    return harness.certificate(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(params=["8.4", "9.1"])
-def lab(request, tmp_path, cert):
-    with harness.lab(tmp_path, request.param, cert) as made:
-        yield made
 
 
 def test_check_create_again_changed_absent_again(lab):
@@ -47,15 +34,3 @@ def test_missing_right_is_not_taken_for_absence(lab):
     lab.service.tokens[harness.TOKEN]["deny"] = ["Sys.Audit", "Group.Allocate"]
     result = lab.run(proxmox_group, groupid="family", state="absent")
     assert result["msg"] == "Unable to read group family: Permission check failed (/access/groups, Group.Allocate)"
-
-
-@pytest.mark.parametrize(
-    ("fault", "message"),
-    [
-        (ApiError(500, "no quorum"), "Unable to read group family: no quorum"),
-        (b'{"data": null}', "Unable to read group family: the answer is no object"),
-    ],
-)
-def test_bad_answers(lab, fault, message):
-    lab.service.fault = lambda method, path: fault
-    assert lab.run(proxmox_group, groupid="family")["msg"] == message

@@ -10,11 +10,6 @@ from ansible_collections.homelab.mediaserver.plugins.modules import proxmox_ha
 from ansible_collections.homelab.mediaserver.tests.unit.fake_pve import harness
 
 
-@pytest.fixture(scope="module")
-def cert(tmp_path_factory):
-    return harness.certificate(tmp_path_factory.mktemp("tls"))
-
-
 def filled(lab):
     lab.world.data["other_nodes"] = ["pve2", "pve3"]
     for vmid in ("101", "102", "103", "104"):
@@ -23,10 +18,9 @@ def filled(lab):
     return lab
 
 
-@pytest.fixture(params=["8.4", "9.1"])
-def lab(request, tmp_path, cert):
-    with harness.lab(tmp_path, request.param, cert) as made:
-        yield filled(made)
+@pytest.fixture
+def lab(lab):
+    return filled(lab)
 
 
 @pytest.fixture

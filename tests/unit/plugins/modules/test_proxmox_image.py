@@ -9,18 +9,6 @@ import pytest
 from ansible_collections.homelab.mediaserver.plugins.modules import proxmox_image
 from ansible_collections.homelab.mediaserver.tests.unit.fake_pve import harness
 
-
-@pytest.fixture(scope="module")
-def cert(tmp_path_factory):
-    return harness.certificate(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(params=["8.4", "9.1"])
-def lab(request, tmp_path, cert):
-    with harness.lab(tmp_path, request.param, cert) as made:
-        yield made
-
-
 BODY = b"QFI\xfb" + bytes(100)
 SUM = "sha256:" + hashlib.sha256(BODY).hexdigest()
 

@@ -13,11 +13,6 @@ from ansible_collections.homelab.mediaserver.tests.unit.fake_pve.cases import CA
 VOLATILE = ("tasks", "counter")
 
 
-@pytest.fixture(scope="module")
-def cert(tmp_path_factory):
-    return harness.certificate(tmp_path_factory.mktemp("tls"))
-
-
 def state(lab):
     files = sorted(str(path.relative_to(lab.root)) for path in lab.root.rglob("*") if path.is_file())
     return {key: value for key, value in lab.world.data.items() if key not in VOLATILE}, files

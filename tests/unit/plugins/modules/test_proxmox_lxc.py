@@ -6,18 +6,6 @@ from ansible_collections.homelab.mediaserver.plugins.modules import proxmox_lxc
 from ansible_collections.homelab.mediaserver.tests.lab.fake_pve.errors import ApiError
 from ansible_collections.homelab.mediaserver.tests.unit.fake_pve import harness
 
-
-@pytest.fixture(scope="module")
-def cert(tmp_path_factory):
-    return harness.certificate(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(params=["8.4", "9.1"])
-def lab(request, tmp_path, cert):
-    with harness.lab(tmp_path, request.param, cert) as made:
-        yield made
-
-
 CT = {"node": "pve", "vmid": 120}
 SMALL = {**CT, "hostname": "dns", "memory": "256M", "rootfs": {"storage": "local-lvm", "size": "2G"},
          "networks": {"net0": {"bridge": "vmbr0", "ip": "dhcp"}}}  # fmt: skip

@@ -1,23 +1,10 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
-import pytest
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_mapping
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve import Pve
 from ansible_collections.homelab.mediaserver.plugins.modules import proxmox_pci_mapping
 from ansible_collections.homelab.mediaserver.tests.unit.fake_pve import harness
-
-
-@pytest.fixture(scope="module")
-def cert(tmp_path_factory):
-    return harness.certificate(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(params=["8.4", "9.1"])
-def lab(request, tmp_path, cert):
-    with harness.lab(tmp_path, request.param, cert) as made:
-        yield made
-
 
 IGPU = {"id": "igpu", "node": "pve", "path": "0000:00:02.0"}
 FULL = "node=pve,path=0000:00:02.0,id=8086:1912,iommugroup=0,subsystem-id=1462:7972"

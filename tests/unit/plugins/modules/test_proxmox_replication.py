@@ -6,17 +6,11 @@ from ansible_collections.homelab.mediaserver.plugins.modules import proxmox_repl
 from ansible_collections.homelab.mediaserver.tests.unit.fake_pve import harness
 
 
-@pytest.fixture(scope="module")
-def cert(tmp_path_factory):
-    return harness.certificate(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(params=["8.4", "9.1"])
-def lab(request, tmp_path, cert):
-    with harness.lab(tmp_path, request.param, cert) as made:
-        made.world.data["other_nodes"] = ["pve2", "pve3"]
-        made.world.data["vms"]["101"] = {"conf": {}, "pending": {}, "delete": [], "started": 0}
-        yield made
+@pytest.fixture
+def lab(lab):
+    lab.world.data["other_nodes"] = ["pve2", "pve3"]
+    lab.world.data["vms"]["101"] = {"conf": {}, "pending": {}, "delete": [], "started": 0}
+    return lab
 
 
 JOB = {"guest": 101, "target": "pve2", "schedule": "*/30", "rate": 50, "comment": "second copy"}

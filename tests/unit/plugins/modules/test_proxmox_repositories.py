@@ -9,17 +9,6 @@ from ansible_collections.homelab.mediaserver.tests.lab.fake_pve import apt
 from ansible_collections.homelab.mediaserver.tests.unit.fake_pve import harness
 
 
-@pytest.fixture(scope="module")
-def cert(tmp_path_factory):
-    return harness.certificate(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(params=["8.4", "9.1"])
-def lab(request, tmp_path, cert):
-    with harness.lab(tmp_path, request.param, cert) as made:
-        yield made
-
-
 def sources(lab):
     """(where, component, on) of everything that is configured."""
     return {

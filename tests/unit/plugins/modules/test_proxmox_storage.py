@@ -6,19 +6,6 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_st
 from ansible_collections.homelab.mediaserver.plugins.modules import proxmox_storage
 from ansible_collections.homelab.mediaserver.tests.lab.fake_pve import storage_config
 from ansible_collections.homelab.mediaserver.tests.lab.fake_pve.access import state
-from ansible_collections.homelab.mediaserver.tests.lab.fake_pve.errors import ApiError
-from ansible_collections.homelab.mediaserver.tests.unit.fake_pve import harness
-
-
-@pytest.fixture(scope="module")
-def cert(tmp_path_factory):
-    return harness.certificate(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(params=["8.4", "9.1"])
-def lab(request, tmp_path, cert):
-    with harness.lab(tmp_path, request.param, cert) as made:
-        yield made
 
 
 def stored(lab, name):
@@ -208,44 +195,6 @@ def test_what_the_api_drops_is_told(lab):
     lab.service.fault = lambda method, path: b'{"data": null}' if method == "PUT" else None
     result = lab.run(proxmox_storage, **ZFS, sparse=True)
     assert result["msg"] == "Unable to define storage tank: Proxmox VE did not take sparse as given"
-
-
-def test_missing_right_is_not_taken_for_absence(lab):
-    lab.service.tokens[harness.TOKEN]["deny"] = ["Datastore.Allocate"]
-    result = lab.run(proxmox_storage, **ZFS)
-    assert result["msg"] == "Unable to read storage tank: Permission check failed (/storage/tank, Datastore.Allocate)"
-    assert result["failure"]["status"] == 403
-
-
-@pytest.mark.parametrize(
-    ("fault", "message"),
-    [
-        (ApiError(500, "no quorum"), "Unable to read storage tank: no quorum"),
-        (b'{"data": []}', "Unable to read storage tank: the answer is no object"),
-        (b"", "is none of Proxmox VE's API"),
-    ],
-)
-def test_bad_answers(lab, fault, message):
-    lab.service.fault = lambda method, path: fault
-    assert message in lab.run(proxmox_storage, **ZFS)["msg"]
-
-
-def test_storage_that_does_not_work(lab):
-    refused = ApiError(500, "create storage failed: could not activate storage 'tank', zfs error: no such pool")
-    lab.service.fault = lambda method, path: refused if method == "POST" else None
-    assert "zfs error: no such pool" in lab.run(proxmox_storage, **ZFS)["msg"]
-
-
-def test_vanished_in_between(lab):
-    lab.run(proxmox_storage, **ZFS)
-
-    def fault(method, path):
-        if method == "DELETE":
-            del lab.world.data["storages"]["tank"]
-
-    lab.service.fault = fault
-    result = lab.run(proxmox_storage, storage="tank", state="absent")
-    assert "delete storage failed: storage 'tank' does not exist" in result["msg"]
 
 
 @pytest.mark.parametrize(

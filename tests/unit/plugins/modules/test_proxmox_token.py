@@ -20,16 +20,10 @@ IDENT = "bob@pve!site"
 ROLE = f"/vms/100 token {IDENT} PVEAuditor"
 
 
-@pytest.fixture(scope="module")
-def cert(tmp_path_factory):
-    return harness.certificate(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(params=["8.4", "9.1"])
-def lab(request, tmp_path, cert):
-    with harness.lab(tmp_path, request.param, cert) as made:
-        state(made.world)["users"]["bob@pve"] = {"enable": 1, "expire": 0, "groups": [], "tokens": {}}
-        yield made
+@pytest.fixture
+def lab(lab):
+    state(lab.world)["users"]["bob@pve"] = {"enable": 1, "expire": 0, "groups": [], "tokens": {}}
+    return lab
 
 
 def tokens(lab):

@@ -9,16 +9,10 @@ from ansible_collections.homelab.mediaserver.tests.lab.fake_pve.errors import Ap
 from ansible_collections.homelab.mediaserver.tests.unit.fake_pve import harness
 
 
-@pytest.fixture(scope="module")
-def cert(tmp_path_factory):
-    return harness.certificate(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(params=["8.4", "9.1"])
-def lab(request, tmp_path, cert):
-    with harness.lab(tmp_path, request.param, cert) as made:
-        state(made.world)["groups"] += ["family", "guests"]
-        yield made
+@pytest.fixture
+def lab(lab):
+    state(lab.world)["groups"] += ["family", "guests"]
+    return lab
 
 
 def users(lab):

@@ -1,20 +1,7 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
-import pytest
 from ansible_collections.homelab.mediaserver.plugins.modules import proxmox_vm_info
-from ansible_collections.homelab.mediaserver.tests.unit.fake_pve import harness
-
-
-@pytest.fixture(scope="module")
-def cert(tmp_path_factory):
-    return harness.certificate(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(params=["8.4", "9.1"])
-def lab(request, tmp_path, cert):
-    with harness.lab(tmp_path, request.param, cert) as made:
-        yield made
 
 
 def make(lab, vmid, **conf):

@@ -13,18 +13,6 @@ from ansible_collections.homelab.mediaserver.tests.lab.fake_pve import qemu
 from ansible_collections.homelab.mediaserver.tests.lab.fake_pve.errors import ApiError
 from ansible_collections.homelab.mediaserver.tests.unit.fake_pve import harness
 
-
-@pytest.fixture(scope="module")
-def cert(tmp_path_factory):
-    return harness.certificate(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(params=["8.4", "9.1"])
-def lab(request, tmp_path, cert):
-    with harness.lab(tmp_path, request.param, cert) as made:
-        yield made
-
-
 VM = {"node": "pve", "vmid": 101}
 SMALL = {
     **VM, "name": "web", "cores": 1, "memory": "512M",
