@@ -8,13 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_guest_plan import (
-    Changes,
-    Current,
-    after_view,
-    differences,
-    view,
-)
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_guest_plan import Changes, Current, differences
+from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_guest_view import after_view, view
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_guest_writes import (
     Action,
     Course,

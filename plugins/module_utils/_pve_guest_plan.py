@@ -11,7 +11,6 @@ from typing import Any
 
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _pve_format as fmt
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_kind import (
-    NET,
     Config,
     Desired,
     Disk,
@@ -228,73 +227,13 @@ def differences(
             raise Failure(f"Unable to make the cloud-init drive {slot} of {differ.what}: {config[slot]} is there")
         changes.values[slot] = f"{storage}:cloudinit"
     changes.delete = sorted({*changes.delete, *(key for key in desired.gone if key in config)})
+    boot = desired.values.get("boot", "")
+    if not fresh and boot and any(_enters_boot_order(desired, key, text) for key, text in changes.values.items()):
+        changes.values["boot"] = boot
     return changes
 
 
-# what the diff shows
-
-
-def view(config: Config, desired: Desired) -> dict[str, Any]:
-    """The managed keys for a person: properties as dictionaries, no secrets, nothing that the system makes up."""
-    kind = desired.kind
-    shown: dict[str, Any] = {}
-    for key in sorted(managed(desired) & set(config)):
-        if key == "cipassword":
-            continue
-        if kind.disk.fullmatch(key):
-            shown[key] = _disk_view(kind, key, config[key], desired.disks.get(key))
-        elif NET.fullmatch(key):
-            net = kind.canonical(key, kind.split(key, config[key]))
-            if kind.mac not in desired.properties.get(key, {}):
-                net.pop(kind.mac, None)
-            shown[key] = net
-        elif kind.slots(key) is not None:
-            shown[key] = kind.canonical(key, kind.split(key, config[key]))
-        else:
-            shown[key] = comparable(key, config[key])
-    return shown
-
-
-def _disk_view(kind: Kind, key: str, text: str, wanted: Disk | None) -> dict[str, str]:
-    """The size is shown where one is wanted: that of an image or an attached volume is known to the node alone."""
-    properties = kind.canonical(key, kind.split(key, text))
-    file = properties.pop("file", "")
-    for made_up in ("ms-cert", *(() if wanted and wanted.size is not None else ("size",))):
-        properties.pop(made_up, None)
-    named = file.startswith("/") or (properties.get("media") == "cdrom" and "cloudinit" not in file)
-    return {**({"volume": file} if named else {"storage": file.partition(":")[0]}), **properties}
-
-
-def managed(desired: Desired) -> set[str]:
-    slots = {desired.cloud_init_drive[0]} if desired.cloud_init_drive else set()
-    return {*desired.values, *desired.properties, *desired.disks, *desired.gone, *slots}
-
-
-def after_view(before: Config, changes: Changes, desired: Desired, leaving: Config | None = None) -> dict[str, Any]:
-    """What :func:`view` will say once the changes are made."""
-    kind = desired.kind
-    config = {k: v for k, v in before.items() if k not in changes.delete}
-    for key, text in changes.values.items():
-        old = before.get(key, (leaving or {}).get(key))
-        config[key] = _disk_after(kind, key, text, old) if kind.disk.fullmatch(key) else text
-    shown = view(config, desired)
-    for slot, count in {**changes.resize, **changes.resize_after}.items():
-        shown[slot]["size"] = fmt.show_size(count)
-    for slot, storage in changes.move.items():
-        shown[slot]["storage"] = storage
-    return shown
-
-
-def _disk_after(kind: Kind, key: str, text: str, old: str | None) -> str:
-    disk = kind.split(key, text)
-    wanted = disk.get("file", "").partition(":")[2]
-    if old is not None:
-        known = disk.get("size") or kind.split(key, old).get("size")
-        return kind.join(key, {**disk, **({"size": known} if known else {})})
-    disk.pop("import-from", None)
-    disk.pop("format", None)
-    if wanted == "cloudinit":
-        return kind.join(key, {**disk, "media": "cdrom"})
-    if re.fullmatch(r"\d+(\.\d+)?", wanted) and wanted != "0":
-        return kind.join(key, {**disk, "size": fmt.show_size(fmt.size(wanted, bare=fmt.UNITS["G"]))})
-    return kind.join(key, disk)
+def _enters_boot_order(desired: Desired, key: str, text: str) -> bool:
+    """Proxmox VE adds a CD-ROM drive that it is told of to the boot order, even where it says which one is wanted."""
+    order = re.split("[=;]", desired.values["boot"])
+    return key not in order and "media=cdrom" in text and desired.kind.disk.fullmatch(key) is not None

@@ -17,8 +17,9 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile imp
 UNFINISHED = ("create", "clone")
 POLL = 1.0
 WORDS = {"qemu": "VM", "lxc": "container"}
-# what a write changes besides the keys that it names: devices leave and enter the boot order, volumes become unused
-LOOSE = re.compile(r"boot|bootdisk|lock|unused\d+")
+# what a write changes besides the keys that it names: devices leave and enter the boot order, volumes become unused,
+# the kind of guest pins the machine
+LOOSE = re.compile(r"boot|bootdisk|lock|machine|unused\d+")
 
 
 class GuestReader:

@@ -224,6 +224,7 @@ def update(world: World, vmid: int, vm: Vm, changes: dict[str, str], delete: lis
                 vm["delete"] = sorted({*vm["delete"], key})
             else:
                 apply_one(world, vm, key, None, force)
+    changes = {**changes, **_boot_with(vm, changes)}
     for key, value in changes.items():
         text = prepare(world, vmid, key, value)
         vm["delete"] = [k for k in vm["delete"] if k != key]
@@ -247,3 +248,12 @@ def _boot_without(vm: Vm, key: str) -> None:
     if key in order:
         left = [device for device in order if device != key]
         vm["conf"]["boot"] = f"order={';'.join(left)}" if left else " "
+
+
+def _boot_with(vm: Vm, changes: dict[str, str]) -> dict[str, str]:
+    """A CD-ROM drive that is told enters the boot order, unless that is told in the same request."""
+    order = [key for key in parse(str(vm["conf"].get("boot", "")), "legacy").get("order", "").split(";") if key]
+    drives = [key for key, value in changes.items()
+              if is_disk(key) and key not in order and parse_key(key, value).get("media") == "cdrom"
+              and "cloudinit" not in value]  # fmt: skip
+    return {"boot": f"order={';'.join([*order, *drives])}"} if order and drives and "boot" not in changes else {}

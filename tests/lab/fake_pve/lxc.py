@@ -70,6 +70,16 @@ def ct_digest(ct: Ct) -> str:
     return digest([ct["conf"], ct["pending"], ct["delete"]])
 
 
+def check_lock(ct: Ct) -> None:
+    if ct["conf"].get("lock"):
+        raise ApiError(500, f"CT is locked ({ct['conf']['lock']})")
+
+
+def check_digest(ct: Ct, wanted: str | None) -> None:
+    if wanted and wanted != ct_digest(ct):
+        raise ApiError(500, "detected modified configuration - file changed by other user? Try again.")
+
+
 def shown(config: dict[str, Any]) -> dict[str, Any]:
     return {key: int(value) if key in NUMBERS | FLAGS else value for key, value in config.items()}
 
@@ -259,10 +269,8 @@ def put_config(call: Call, node: str, vmid: str) -> Any:
         if key in params:
             raise invalid({"delete": f"you can't use '-{key}' and -delete {key}' at the same time"})
     check_rights(call, ct["conf"], params, delete, ct["conf"].get("unprivileged") == "1")
-    if ct["conf"].get("lock"):
-        raise ApiError(500, f"CT is locked ({ct['conf']['lock']})")
-    if wanted and wanted != ct_digest(ct):
-        raise ApiError(500, "checksum mismatch (file change by other user?)")
+    check_lock(ct)
+    check_digest(ct, wanted)
     _register(ct, vmid, params, delete)
     errors = _apply(world, int(vmid), ct, {*params, *delete})
     if errors:
@@ -343,23 +351,24 @@ def _left(world: World, ct: Ct, key: str, old: str) -> None:
 
 @route("PUT", f"{CT}/resize")
 def resize(call: Call, node: str, vmid: str) -> Any:
+    """What is wrong is told at once, not by the task."""
     world, params = call.world, call.require("disk", "size")
     ct = get(world, vmid)
-    if params.get("digest") not in (None, ct_digest(ct)):
-        raise ApiError(500, "checksum mismatch (file change by other user?)")
+    check_lock(ct)
+    check_digest(ct, params.get("digest"))
     key, wanted = params["disk"], str(params["size"])
+    if key not in ct["conf"]:
+        raise ApiError(500, "unable to parse volume - value is not defined")
+    disk = split(key, ct["conf"][key])
+    volume = world.data["volumes"][disk["volume"]]
+    size = volume["size"] + in_bytes(wanted[1:]) if wanted[0] == "+" else in_bytes(wanted)
+    if size < volume["size"]:
+        raise ApiError(500, "unable to shrink disk size")
+    if size == volume["size"]:
+        raise ApiError(500, "disk is already at specified size")
 
     def work(log: list[str]) -> None:
         with world.vm_lock(int(vmid)), world.changing():
-            if key not in ct["conf"]:
-                raise TaskError(f"no such volume '{key}'")
-            disk = split(key, ct["conf"][key])
-            volume = world.data["volumes"][disk["volume"]]
-            size = volume["size"] + in_bytes(wanted[1:]) if wanted[0] == "+" else in_bytes(wanted)
-            if size < volume["size"]:
-                raise TaskError("unable to shrink disk size")
-            if size == volume["size"]:
-                raise TaskError("disk is already at specified size")
             volume["size"] = size
             ct["conf"][key] = join(key, {**disk, "size": human(size)})
 
@@ -370,11 +379,13 @@ def resize(call: Call, node: str, vmid: str) -> Any:
 def move_volume(call: Call, node: str, vmid: str) -> Any:
     world, params = call.world, call.require("volume", "storage")
     ct, key = get(world, vmid), params["volume"]
+    check_lock(ct)
+    if ct["running"]:
+        raise ApiError(500, "cannot move volumes of a running container")
+    check_digest(ct, params.get("digest"))
 
     def work(log: list[str]) -> None:
         with world.changing():
-            if ct["running"]:
-                raise TaskError("cannot move volumes of a running container")
             disk = split(key, ct["conf"][key])
             volume = world.data["volumes"].pop(disk["volume"])
             disk["volume"] = storage.allocate(world, params["storage"], int(vmid), volume["size"])

@@ -8,7 +8,7 @@ from typing import Any
 from . import config as conf
 from . import storage
 from .errors import ApiError, TaskError
-from .lxc import CT, Ct, family, get, is_volume, join, split
+from .lxc import CT, Ct, check_lock, family, get, is_volume, join, split
 from .routing import Call, route
 from .world import World
 
@@ -45,8 +45,7 @@ def clone(call: Call, node: str, vmid: str) -> Any:
     pool = params.get("pool")
     if pool and pool not in world.data["pools"]:
         raise ApiError(500, f"pool '{pool}' does not exist")
-    if source["conf"].get("lock"):
-        raise ApiError(500, f"CT is locked ({source['conf']['lock']})")
+    check_lock(source)
     for kind, word in (("vms", "VM"), ("cts", "CT")):
         if str(newid) in world.data[kind]:
             raise ApiError(500, f"unable to create CT {newid} - {word} {newid} already exists on node '{node}'")

@@ -52,6 +52,7 @@ class Service:
     auth_delay: float = 0.0
     refuse_writes: bool = False
     requests: list[tuple[str, str]] = field(default_factory=list)
+    sent: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)  # the writes, with their parameters
     refused: list[tuple[str, str]] = field(default_factory=list)
     fault: Callable[[str, str], ApiError | bytes | None] | None = None
     tickets: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -95,6 +96,8 @@ class Service:
             return self.login(params)
         user, denied, token = self.authenticate(method, headers)
         self.requests.append((method, path))
+        if method != "GET":
+            self.sent.append((method, path, params))
         if self.fault:
             fault = self.fault(method, path)
             if isinstance(fault, ApiError):
