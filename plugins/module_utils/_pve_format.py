@@ -59,6 +59,11 @@ def size(text: Any, *, bare: int = 1) -> int:
     return int(float(match[1]) * factor)
 
 
+def disk_size(text: Any) -> int:
+    """Bytes of a disk, a number without unit counting GiB; whole MiB, as a node makes them."""
+    return -(-size(text, bare=UNITS["G"]) // UNITS["M"]) * UNITS["M"]
+
+
 def show_size(count: int) -> str:
     """Bytes in the largest unit that divides them, as in a disk's ``size=``."""
     for unit in ("T", "G", "M", "K"):
@@ -68,8 +73,8 @@ def show_size(count: int) -> str:
 
 
 def gibibytes(count: int) -> str:
-    """The number that allocates a new volume (``store:0.5``)."""
-    return f"{count / UNITS['G']:.6f}".rstrip("0").rstrip(".")
+    """The number that allocates a new volume (``store:0.5``), exact: a rounded one makes another size."""
+    return f"{count / UNITS['G']:.20f}".rstrip("0").rstrip(".")
 
 
 def flag(value: Any) -> str:

@@ -20,6 +20,7 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_kind impo
 )
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 
+EXTENT = 4 * fmt.UNITS["M"]  # LVM makes disks of whole extents: less than one too much is its rounding
 ANY_VERSION = {"q35": "pc-q35-", "pc": "pc-i440fx-"}
 
 
@@ -196,7 +197,7 @@ class _Differ:
         if disk.size is None or "size" not in old:
             return
         has = fmt.size(old["size"])
-        if has > disk.size:
+        if has >= disk.size + EXTENT:
             raise Failure(
                 f"Unable to shrink disk {slot} of {self.what} from {old['size']} to {fmt.show_size(disk.size)}: "
                 "Proxmox VE only grows disks"

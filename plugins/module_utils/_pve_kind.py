@@ -196,7 +196,7 @@ def slot_properties(slots: Slots, wanted: dict[str, Any]) -> Properties:
 def disk_from(slots: Slots, wanted: dict[str, Any]) -> Disk:
     return Disk(
         slot_properties(slots, wanted), wanted.get("storage"),
-        fmt.size(wanted["size"], bare=fmt.UNITS["G"]) if "size" in wanted else None,
+        fmt.disk_size(wanted["size"]) if "size" in wanted else None,
         wanted.get("import_from"), wanted.get("volume"), wanted.get("format"),
         fmt.flag(wanted.get("move", False)) == "1",
     )  # fmt: skip

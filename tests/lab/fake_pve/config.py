@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any
 
@@ -84,7 +85,7 @@ def _new_disk(world: World, vmid: int, key: str, disk: dict[str, str]) -> dict[s
     elif key.startswith("tpmstate"):
         size = 4 * 1024**2
     else:
-        size = int(float(wanted) * GIB)
+        size = math.ceil(float(wanted) * GIB / 1024) * 1024
     disk["file"] = storage.allocate(world, store, vmid, size, form=form)
     return {**disk, "size": human(size)}
 

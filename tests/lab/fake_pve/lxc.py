@@ -12,7 +12,7 @@ from . import storage
 from .errors import ApiError, TaskError, invalid
 from .routing import Call, route
 from .schema import NOT_DEFINED, check_ssh_keys, parse
-from .world import GIB, World, digest, human, in_bytes
+from .world import World, digest, human, in_bytes
 
 CT = "/nodes/{node}/lxc/{vmid}"
 FAST = {"description", "onboot", "startup", "protection", "hostname", "hookscript", "cores", "tags", "lock", "memory",
@@ -156,7 +156,7 @@ def make_volume(world: World, vmid: int, key: str, text: str) -> str:
     if "rootdir" not in content:
         raise ApiError(500, f"storage '{store}' does not allow content type 'rootdir' (Container)")
     if NEW.fullmatch(disk["volume"]):
-        size = int(float(wanted) * GIB)
+        size = int(float(wanted) * 1024) * 1024**2  # whole MiB, the rest is cut off
         volid = storage.allocate(world, store, vmid, size)
         return join(key, {**disk, "volume": volid, "size": human(size)})
     if disk["volume"] not in world.data["volumes"]:

@@ -225,6 +225,7 @@ def resize(call: Call, node: str, vmid: str) -> Any:
             disk = parse_key(key, vm["conf"][key])
             volume = world.data["volumes"][disk["file"]]
             size = volume["size"] + in_bytes(wanted[1:]) if wanted[0] == "+" else in_bytes(wanted)
+            size += -size % 1024
             if size < volume["size"]:
                 raise TaskError("shrinking disks is not supported")
             if size == volume["size"]:

@@ -158,6 +158,23 @@ def test_disk_grows_and_never_shrinks(both):
     assert "lies on local-lvm, not on local: it stays there (move: true moves it)" in str(result["warnings"])
 
 
+@pytest.mark.parametrize("size", ["700M", "100M", "0.1T", "0.3", "1500000K"])
+def test_sizes_that_are_no_whole_gib_stay_as_they_are(both, size):
+    """A rounded number of GiB makes a disk some KiB too large or a MiB too small, to be grown or never shrunk again."""
+    both.small()
+    both.change(**both.sort.disk(size=size))
+    both.change(**both.sort.disk(size="0.2T"))
+
+
+def test_what_lvm_adds_to_a_disk_is_no_wish_to_shrink_it(both):
+    both.small()
+    both.change(**both.sort.disk(size="1025M"))
+    conf = both.conf()
+    conf[both.sort.slot] = conf[both.sort.slot].replace("size=1025M", "size=1028M")
+    assert not both.run(**both.sort.disk(size="1025M"))["changed"]
+    assert "Unable to shrink" in both.run(**both.sort.disk(size="1024M"))["msg"]
+
+
 def test_a_size_that_the_configuration_lost_is_told_again(both):
     """The node grew the volume: growing it again is refused (a container) or writes nothing (a VM)."""
     both.small()
