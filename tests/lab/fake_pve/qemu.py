@@ -156,6 +156,9 @@ def _update(call: Call, vmid: str) -> None:
     _check_digest(vm, wanted)
     if vm["conf"].get("lock"):
         raise ApiError(500, f"VM is locked ({vm['conf']['lock']})")
+    for key in [*params, *delete]:  # who changes a device must be allowed to use the one that is there, too
+        if prefix_of(key) in ("hostpci", "usb") and key in vm["conf"]:
+            conf.check_rights(call, key, str(vm["conf"][key]))
     changes = {key: str(value) for key, value in params.items()}
     if "tags" in changes:  # unless the datacenter says that the size of letters matters
         changes["tags"] = ";".join(sorted({tag.lower() for tag in re.split(r"[;, ]+", changes["tags"]) if tag}))
@@ -195,8 +198,9 @@ def put_config(call: Call, node: str, vmid: str) -> Any:
 
 @route("POST", f"{VM}/config")
 def post_config(call: Call, node: str, vmid: str) -> Any:
-    get(call.world, vmid)
+    vm = get(call.world, vmid)
     check(dict(call.params), call.world.release, creating=False)
+    _check_digest(vm, call.params.get("digest"))
 
     def work(log: list[str]) -> None:
         try:

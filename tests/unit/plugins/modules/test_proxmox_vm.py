@@ -213,7 +213,10 @@ def test_raw_passthrough_is_root_s_only(lab):
     result = lab.run(proxmox_vm, **VM, pci=raw)
     assert "only root can set 'hostpci0' config for non-mapped devices (Proxmox VE lets only root@pam" in result["msg"]
     change(lab, pci=raw, **lab.as_root())
-    change(lab, pci={"hostpci0": {"mapping": "igpu"}})
+    for other in ({"mapping": "igpu"}, {"state": "absent"}):
+        result = lab.run(proxmox_vm, **VM, pci={"hostpci0": other})
+        assert "only root can set 'hostpci0' config for non-mapped devices (Proxmox VE lets only" in result["msg"]
+    change(lab, pci={"hostpci0": {"mapping": "igpu"}}, **lab.as_root())
     assert lab.config(101)["hostpci0"] == "mapping=igpu"
 
 
