@@ -448,7 +448,7 @@ def move_disk(call: Call, node: str, vmid: str) -> Any:
     world, params = call.world, call.require("disk", "storage")
     vm, key = get(world, vmid), params["disk"]
     if params.get("digest") not in (None, vm_digest(vm)):
-        raise ApiError(500, "VM config checksum missmatch (file change by other user?)")
+        raise ApiError(500, "detected modified configuration - file changed by other user? Try again.")
 
     def work(log: list[str]) -> None:
         with world.vm_lock(int(vmid)), world.changing():
