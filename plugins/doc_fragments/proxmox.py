@@ -140,7 +140,7 @@ options:
     description: Whether the guest starts with the node.
     type: bool
   startup:
-    description: Place in the order of starting and stopping.
+    description: Place in the order of starting and stopping; an empty dictionary gives it up.
     type: dict
     suboptions:
       order:

@@ -152,6 +152,13 @@ class Desired:
         else:
             self.gone.add(key)
 
+    def put_properties(self, key: str, wanted: Properties) -> None:
+        """Properties, or the wish that there are none."""
+        if wanted:
+            self.properties[key] = wanted
+        else:
+            self.gone.add(key)
+
 
 # from the module's options to Proxmox VE's words
 
@@ -240,9 +247,9 @@ def read_common(params: dict[str, Any], desired: Desired, plain: dict[str, str],
             desired.values[key] = fmt.flag(params[option])
     if params.get("tags") is not None:
         desired.put("tags", ";".join(fmt.tags(";".join(params["tags"]))))
-    startup = {key: str(value) for key, value in (params.get("startup") or {}).items() if value is not None}
-    if startup:
-        desired.properties["startup"] = startup
+    if params.get("startup") is not None:
+        startup = {key: str(value) for key, value in params["startup"].items() if value is not None}
+        desired.put_properties("startup", startup)
 
 
 def mebibytes(value: Any) -> str:

@@ -153,7 +153,7 @@ def _single(params: dict[str, Any], desired: Desired) -> None:
         desired.put(key, text or "")
     for option in ("cpu", "machine", "vga"):
         if params.get(option) is not None:
-            properties[option] = fmt.parse(params[option], SINGLES[option].default_key)
+            desired.put_properties(option, fmt.parse(params[option], SINGLES[option].default_key))
     if params.get("agent") is not None:
         properties["agent"] = {"enabled": fmt.flag(params["agent"])}
     for option, key in (("rng", "rng0"), ("watchdog", "watchdog")):

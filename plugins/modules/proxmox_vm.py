@@ -15,7 +15,7 @@ description:
   - Creates, changes, starts, stops and destroys a QEMU virtual machine through the API.
   - Only what is given is managed, down to single properties of a disk or a network card. What is to go must be said.
   - Compares against the values that are pending too, keeps MAC addresses, grows disks and never shrinks them.
-  - An empty text takes a property away, such as C(vlan) of a network card or C(serial) of a disk.
+  - An empty text takes a setting away, such as O(cpu), or a property, such as C(vlan) of a network card.
   - A number that another node of the cluster or a container uses is an error that names it.
   - A run that was killed is completed by the next one.
 extends_documentation_fragment:

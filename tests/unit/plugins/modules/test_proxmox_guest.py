@@ -187,8 +187,9 @@ def test_a_size_that_the_configuration_lost_is_told_again(both):
 
 def test_removals_are_explicit(both):
     both.small(description="x", tags=["a"], onboot=True, startup={"order": 1})
-    both.change(description="", tags=[], networks={"net0": {"state": "absent"}})
-    assert not {"description", "tags", "net0"} & set(both.conf())
+    assert not both.run(startup={"order": 1}, tags=["a"])["changed"]
+    both.change(description="", tags=[], startup={}, networks={"net0": {"state": "absent"}})
+    assert not {"description", "tags", "startup", "net0"} & set(both.conf())
 
 
 def test_an_empty_text_takes_a_property_away_and_the_mac_address_stays(both):

@@ -131,10 +131,10 @@ def test_properties_not_named_stay(lab):
     assert sorted(lab.config(101)["startup"].split(",")) == ["2", "down=5"]
 
 
-def test_a_serial_port_goes_if_said(lab):
-    small(lab, serial={"serial0": "socket"})
-    change(lab, serial={"serial0": ""})
-    assert "serial0" not in lab.config(101)
+def test_hardware_goes_back_to_the_default_if_said(lab):
+    small(lab, serial={"serial0": "socket"}, cpu="host", machine="q35", vga="serial0")
+    change(lab, serial={"serial0": ""}, cpu="", machine="", vga="")
+    assert not {"serial0", "cpu", "machine", "vga"} & set(lab.config(101))
 
 
 def test_cloud_init_keys_are_compared_decoded(lab):
