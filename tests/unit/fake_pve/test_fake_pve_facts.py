@@ -315,9 +315,23 @@ def test_numbers_are_of_one_guest(lab, root, ct):
 
 
 def test_volumes_of_a_container_grow_only(lab, ct):
-    assert ended(lab, ct.resize.put(disk="rootfs", size="512M")) == "unable to shrink disk size"
-    assert ended(lab, ct.resize.put(disk="rootfs", size="1G")) == "disk is already at specified size"
+    """What is wrong is told at once; a VM's answer is a task that fails."""
+    refused(lambda: ct.resize.put(disk="rootfs", size="512M"), 500, "unable to shrink disk size")
+    refused(lambda: ct.resize.put(disk="rootfs", size="1G"), 500, "disk is already at specified size")
     assert ended(lab, ct.resize.put(disk="rootfs", size="2G")) == "OK"
+
+
+def test_a_container_s_template_answers_before_it_is_made(lab, ct):
+    lab.world.task_delay = 0.2
+    assert ct.template.post() is None
+    assert "template" not in ct.config.get()
+    lab.wait_tasks()
+    assert ct.config.get()["template"] == 1
+    refused(lambda: ct.template.post(), 500, "you can't convert a template to a template")
+    refused(lambda: ct.clone.post(newid=311, storage="local", full=0), 500,
+            "parameter 'storage' not allowed for linked clones")  # fmt: skip
+    assert ended(lab, ct.clone.post(newid=311, hostname="copy")) == "OK"
+    assert "template" not in lab.container(311)
 
 
 def test_what_waits_in_a_container_comes_with_its_start(lab, ct):
