@@ -22,11 +22,14 @@ from . import (
     guests,
     ingest,
     monitoring,
+    mounts,
     network,
+    nfs,
     nodes,
     placement,
     ports,
     probes,
+    rclone,
     references,
     routes,
     secrets,
@@ -97,16 +100,23 @@ def assemble(site: Site) -> Tree:
     capacity.check(site)
     backup.check(site)
     ingest.check(site)
+    rclone.check(site)
+    nfs.check(site)
     exposure.check_shares(site)
     plans = {host.name: host_plan(site, host) for host in site.managed()}
     found_routes = routes.build(site)
     forwards = routes.forwards(site)
-    for plan in plans.values():
+    for name, plan in plans.items():
         finish_applications(site, plan, found_routes)
+        plan["nfs"] = nfs.server_plan(site, site.hosts[name], plans)
     secret_list = secrets.build(site)
     machines = [host for host in site.hosts.values() if host.node is not None]
     node_rules = {host.name: firewall.node_rules(site, host) for host in machines}
-    node_plans = {host.name: nodes.node_plan(site, host, firewall.proxmox(site, host, plans)) for host in machines}
+    node_plans = {
+        host.name: nodes.node_plan(site, host, firewall.proxmox(site, host, plans))
+        | {"nfs": nfs.server_plan(site, host, plans)}
+        for host in machines
+    }
     found_probes = probes.build(site, plans, node_rules, found_routes, forwards)
     for plan in plans.values():
         plan["firewall"]["host"] = firewall.plain(plan["firewall"]["host"])
@@ -169,7 +179,8 @@ def host_plan(site: Site, host: Host) -> Tree:
         "files": host_files,
         "projects": [compose.project(site, host, service) for service in site.on(host.name) if service.containers],
         "networks": compose.networks(site, host),
-        "mounts": storage.mounts(site, host, classes),
+        "mounts": mounts.build(site, host, classes),
+        "rclone": rclone.host_plan(site, host),
         "firewall": {
             "host": firewall.host_rules(site, host, openings),
             "containers": firewall.container_rules(openings),

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from . import compose, references
+from . import compose, mounts, references
 from .model import Host, Service, Site, Tree
 from .ports import Opening
 
@@ -101,46 +101,16 @@ def secrets(service: Service, folder: str) -> list[Tree]:
     return found
 
 
-def mount_units(site: Site, service: Service) -> list[str]:
-    """Mount units the project is bound to: those of the volumes that are in use and really mounted."""
-    found = []
-    for container in service.containers.values():
-        for name in container["volumes"]:
-            volume = service.volumes.get(name)
-            if volume is None or (site.storage(volume.storage) or {}).get("as") == "local":
-                continue
-            unit_name = f"{escape_path(volume.mount)}.mount"
-            if unit_name not in found:
-                found.append(unit_name)
-    return sorted(found)
-
-
-def escape_path(path: str) -> str:
-    """As systemd-escape --path does."""
-    text = path.strip("/").replace("//", "/")
-    if not text:
-        return "-"
-    escaped = []
-    for index, letter in enumerate(text):
-        if letter == "/":
-            escaped.append("-")
-        elif letter.isascii() and (letter.isalnum() or letter in ":_" or (letter == "." and index > 0)):
-            escaped.append(letter)
-        else:
-            escaped.append("".join(f"\\x{byte:02x}" for byte in letter.encode()))
-    return "".join(escaped)
-
-
 def unit(site: Site, host: Host, service: Service, folder: str) -> str:
-    mounts = " ".join(mount_units(site, service))
-    after = f"docker.service network-online.target {mounts}".strip()
+    bound, wanting = (" ".join(units) for units in mounts.of_service(site, service))
+    after = f"docker.service network-online.target {bound}".strip()
     lines = [
         "[Unit]",
         f"Description={service.name}: {service.spec['summary']}",
         "Requires=docker.service",
         "Wants=network-online.target",
         f"After={after}",
-        *([f"BindsTo={mounts}"] if mounts else []),
+        *([f"BindsTo={bound}"] if bound else []),
         "",
         "[Service]",
         "Type=oneshot",
@@ -152,6 +122,6 @@ def unit(site: Site, host: Host, service: Service, folder: str) -> str:
         "TimeoutStopSec=120",
         "",
         "[Install]",
-        f"WantedBy={f'multi-user.target {mounts}'.strip()}",
+        f"WantedBy={f'multi-user.target {wanting}'.strip()}",
     ]
     return "\n".join(lines) + "\n"

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from . import addresses, network
+from . import addresses, network, nfs
 from .model import Host, Site, Tree
 from .ports import Opening, metrics_port
 
@@ -24,7 +24,7 @@ def host_rules(site: Site, host: Host, found: list[Opening]) -> list[Tree]:
             subnet = network.shared_subnets(site).get("monitoring")
             if subnet:
                 rules.append(rule(subnet, port.number, port.protocol, f"{label} from monitoring", name))
-    return unique(rules)
+    return unique([*rules, *nfs_rules(site, host)])
 
 
 def container_rules(found: list[Opening]) -> list[Tree]:
@@ -124,19 +124,16 @@ def node_rules(site: Site, host: Host) -> list[Tree]:
         for port, comment in ((22, "ssh"), (node["api"]["port"], "web interface"))
         for source in sources
     ]
-    for guest in site.hosts.values():
-        if guest.guest is not None and guest.guest["node"] == host.name and uses_nfs(site, guest, host):
-            rules.append(rule(addresses.single(guest.address), 2049, "tcp", f"nfs for {guest.name}"))
-    return unique(rules)
+    return unique([*rules, *nfs_rules(site, host)])
 
 
-def uses_nfs(site: Site, guest: Host, node: Host) -> bool:
-    for service in site.on(guest.name):
-        for volume in service.volumes.values():
-            storage = site.storage(volume.storage) or {}
-            if storage.get("as") == "nfs" and storage.get("server") in (None, node.address):
-                return True
-    return False
+def nfs_rules(site: Site, host: Host) -> list[Tree]:
+    """NFS for exactly the hosts that mount something from here."""
+    return [
+        rule(addresses.single(address), nfs.PORT, "tcp", f"nfs for {client.name}")
+        for client in nfs.clients(site, host)
+        for address in client.addresses
+    ]
 
 
 def proxmox_rules(rules: list[Tree]) -> list[Tree]:

@@ -229,13 +229,14 @@ def check_storage(site: Site) -> None:
                 check_source(site, node, name, site.storage(name) or {})
     for host in site.managed():
         for name in classes(site, host):
-            kind = (site.storage(name) or {})["as"]
+            body = site.storage(name) or {}
+            kind = "device" if body["as"] == "disk" and storage.is_device(body) else body["as"]
             if host.guest is None and kind in ("virtiofs", "disk"):
                 site.problems.add(
                     "guest-storage-on-machine",
                     site.where("site_storage", name, "as"),
                     f"{host.name} is no guest and cannot get {name} as {kind}",
-                    "Use as: local or nfs, or move the service to a guest",
+                    "Use as: local or nfs, or as: disk with its /dev/disk/by-id/... as source, or move the service to a guest",
                 )
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from . import node_backup, repositories, zfs
+from . import node_backup, rclone, repositories, zfs
 from .model import Site, Tree
 from .problems import suggest
 
@@ -30,6 +30,7 @@ def build(site: Site) -> list[Tree]:
             ]
     for one in repositories.secrets(site):
         found.append(asked(site, "the backup", one["name"], one["help"]) if one.get("ask") else one)
+    found += [asked(site, "rclone", name, help_text) for name, help_text in rclone.secrets(site)]
     found += [
         {"name": f"ssh_host_key.{host.name}", "kind": "ssh_ed25519"}
         for host in site.hosts.values()

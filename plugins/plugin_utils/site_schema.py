@@ -12,6 +12,7 @@ from .sizes import DURATION
 
 ADDRESS = Text("IP address", wanted="an IP address")
 NETWORK = Text("Network as address/prefix", wanted="a network as 192.168.1.0/24")
+DURATION = r"^[0-9]+[smhdw]$"
 ABSOLUTE = Text("Absolute path", pattern="^/", wanted="an absolute path")
 HOSTNAME = r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$"
 
@@ -59,10 +60,19 @@ STORAGE = Table(
         "mount": ABSOLUTE,
         "size": Size("Size of the disk"),
         "fstype": Text("File system of the disk", default="ext4", choices=("ext4", "xfs")),
-        "server": Text("NFS server; default the Proxmox node"),
-        "options": Text("Mount options", default=""),
+        "server": Text("NFS server: a host of the inventory or an address; default the guest's Proxmox node"),
+        "options": Text("Mount options, separated by commas", default=""),
         "read_only": Flag("Mounted read-only"),
         "per_host": Flag("virtiofs: each guest gets a folder of its own below source, named like the guest"),
+        "cache": Size("rclone: what its cache on the host's disk may hold; 10G"),
+        "cache_age": Text(
+            "rclone: how long the cache keeps what is not used; 24h", pattern=DURATION, wanted="a time as 24h"
+        ),
+        "cache_mode": Text(
+            "rclone: what goes through the cache; writes, or full for what is read over and over",
+            choices=("writes", "full"),
+        ),
+        "cache_path": Text("rclone: where the cache lies; /var/cache/rclone", pattern="^/", wanted="an absolute path"),
     },
     "A storage class",
     required=("as", "mount"),
@@ -113,6 +123,24 @@ OBJECTIVE = {
     ),
     "rto": Text("How long bringing it back may take", pattern=DURATION, wanted=DURATION_TEXT),
 }
+REMOTES = Named(
+    Table(
+        {
+            "type": Text("Its backend, as rclone names it: azureblob, webdav, onedrive, crypt, ..."),
+            "options": Named(Anything(), "Options of the backend that are no secrets"),
+            "secrets": Items(
+                Text(pattern=r"^[a-z][a-z0-9_]*$", wanted="the name of an option"),
+                "Options whose values are secrets; they stand, encrypted, in site_secrets: "
+                "{rclone: {<remote>_<option>: ...}}. A token is written once, as rclone renews it",
+            ),
+        },
+        "A remote",
+        required=("type",),
+    ),
+    "Clouds and shares that rclone reaches: remotes of rclone.conf on the hosts that need them",
+    pattern=NAME,
+    wanted=NAME_TEXT,
+)
 
 BACKUP = Table(
     {
@@ -204,6 +232,7 @@ SITE = Table(
         ),
         "site_services": Named(PLACEMENT, "Services and where they run"),
         "site_storage": Named(STORAGE, "Storage classes", pattern=NAME, wanted=NAME_TEXT),
+        "site_rclone": REMOTES,
         "site_registry": Text("Prefix of a registry mirror", default=""),
         "site_tls": Table(
             {"issuer": Text("Who signs certificates", default="letsencrypt", choices=("letsencrypt", "own_ca"))},

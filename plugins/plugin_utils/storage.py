@@ -11,10 +11,6 @@ from . import folders
 from .model import Host, Service, Site, Tree, Volume
 from .problems import suggest
 
-GUEST_KINDS = ("virtiofs", "disk")
-SERIAL = "/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_"
-FSTYPES = {"virtiofs": "virtiofs", "nfs": "nfs4", "rclone": "fuse.rclone", "local": ""}
-
 
 def resolve(site: Site) -> None:
     """Give each placed service its volumes' paths."""
@@ -50,6 +46,7 @@ def resolve(site: Site) -> None:
                 )
     folders.resolve(site)
     check_databases(site)
+    check_sqlite(site)
     check_folders(site)
 
 
@@ -67,7 +64,7 @@ def check_classes(site: Site) -> None:
                     "Give each class a mount of its own",
                 )
         mounts[name] = mount
-        if body["as"] == "disk" and not body["size"]:
+        if body["as"] == "disk" and not body["size"] and not is_device(body):
             site.problems.add("disk-without-size", where.at("size"), "a disk needs a size", "Add size: 20G")
         if body["as"] != "local" and not body["source"]:
             site.problems.add(
@@ -111,9 +108,39 @@ def check_databases(site: Site) -> None:
                 )
 
 
+def check_sqlite(site: Site) -> None:
+    """SQLite wants locks and a shared memory that neither NFS nor rclone gives."""
+    for service in site.services.values():
+        for body in ((service.spec["backup"] or {}).get("databases") or {}).values():
+            lies = service.volumes.get(body["volume"] or "") if body["kind"] == "sqlite" else None
+            kind = (site.storage(lies.storage) or {}).get("as") if lies else None
+            if lies is None or kind not in ("nfs", "rclone"):
+                continue
+            if "database-on-network-storage" in site.values["site_accept"]:
+                reason = f"{service.name} keeps its SQLite database on {kind}"
+                site.problems.warn("database-on-network-storage", service.where, reason)
+                continue
+            site.problems.add(
+                "database-on-network-storage",
+                service.where.at("volumes", lies.name),
+                f"the SQLite database of {service.name} would lie on {kind}, which has no locks that SQLite trusts",
+                "Choose a class that is a disk, local or virtiofs, or accept the risk: "
+                "site_accept: [database-on-network-storage]",
+            )
+
+
 def check_folders(site: Site) -> None:
-    """Two writers of one folder must be the same user."""
+    """Two writers of one folder must be the same user, and those of one mount by rclone too: it has one owner."""
     for host in site.managed():
+        for name, users in writers_of(site, host).items():
+            if (site.storage(name) or {}).get("as") == "rclone" and len(users) > 1:
+                site.problems.add(
+                    "rclone-of-two-users",
+                    site.where("site_storage", name),
+                    f"on {host.name} {' and '.join(sorted(users))} would write there, but everything on a mount by "
+                    "rclone belongs to one user",
+                    "Make a second class of another folder of the remote, or give the containers the same user",
+                )
         writers: dict[str, tuple[str, str]] = {}
         for service, container, volume, use in uses(site, host):
             if use["read_only"]:
@@ -152,53 +179,34 @@ def uses(site: Site, host: Host) -> list[tuple[Service, Tree, Volume, Tree]]:
     return found
 
 
+def writers_of(site: Site, host: Host) -> dict[str, set[str]]:
+    """Users that write into each class of a host."""
+    found: dict[str, set[str]] = {}
+    for _service, container, volume, use in uses(site, host):
+        if not use["read_only"]:
+            found.setdefault(volume.storage, set()).add(str(container["user"]))
+    return found
+
+
+def owner_on(site: Site, host: Host, name: str) -> str:
+    """``uid:gid`` of everything on a mount by rclone: of who writes there, else root's."""
+    return min(writers_of(site, host).get(name, {"0:0"}))
+
+
+def is_device(body: Tree) -> bool:
+    """A disk that is named by its path is the host's own, as a USB disk of a Raspberry Pi."""
+    return str(body["source"]).startswith("/dev/")
+
+
 def classes_on(site: Site, host: Host, further: list[str]) -> list[str]:
     """Storage classes a host needs, in the inventory's order, so that disks keep their slots."""
     needed = {volume.storage for _service, _container, volume, _use in uses(site, host)} | set(further)
     return [name for name in site.values["site_storage"] if name in needed]
 
 
-def mounts(site: Site, host: Host, classes: list[str]) -> list[Tree]:
-    found = []
-    for name in classes:
-        body = site.storage(name)
-        if body is None:
-            continue
-        kind, source = body["as"], body["source"]
-        if kind == "virtiofs":
-            source = share_of(name, body, host)
-        elif kind == "disk" and host.guest is not None:
-            source = f"{SERIAL}{name}"
-        elif kind == "nfs":
-            source = f"{body['server'] or node_address(site, host)}:{export_path(site, host, source)}"
-        found.append(
-            {
-                "class": name,
-                "path": body["mount"].rstrip("/"),
-                "kind": kind,
-                "source": source,
-                "fstype": body["fstype"] if kind == "disk" else FSTYPES[kind],
-                "options": [option for option in body["options"].split(",") if option],
-                "size": body["size"],
-                "read_only": body["read_only"],
-            }
-        )
-    return found
-
-
 def share_of(name: str, body: Tree, host: Host) -> str:
     """Name of the directory mapping by which a guest gets a class."""
     return f"{name}-{host.name}" if body["per_host"] else name
-
-
-def node_address(site: Site, host: Host) -> str:
-    node = site.hosts.get(str((host.guest or {}).get("node")))
-    return node.address if node else ""
-
-
-def export_path(site: Site, host: Host, source: str) -> str:
-    node = site.hosts.get(str((host.guest or {}).get("node")))
-    return node_path(node, source) if node is not None and not source.startswith("/") else source
 
 
 def node_path(node: Host, source: str) -> str:
@@ -217,6 +225,7 @@ def folder_mode(storage_class: str, own: bool) -> str:
 
 def directories(site: Site, host: Host, further: list[Tree]) -> list[Tree]:
     """Folders that must exist before containers start: parents first, each once."""
+    by_mount = {str(body["mount"]).rstrip("/"): name for name, body in site.values["site_storage"].items()}
     found: dict[str, Tree] = {}
     for service, container, volume, use in uses(site, host):
         owner, _colon, group = str(container["user"]).partition(":")
@@ -253,6 +262,12 @@ def directories(site: Site, host: Host, further: list[Tree]) -> list[Tree]:
                 },
             )
             parent = parent.rpartition("/")[0]
+    for entry in found.values():
+        name = by_mount.get(entry["below"], "")
+        if (site.storage(name) or {}).get("as") == "rclone":
+            # so rclone shows every folder: it keeps neither owners nor modes
+            owner, _colon, group = owner_on(site, host, name).partition(":")
+            entry |= {"owner": int(owner), "group": int(group), "mode": "0755", "keep": False}
     # `keep` (whose folder it was before us stays) is said only where it is so
     return [
         {key: value for key, value in found[path].items() if key != "owned" and (key != "keep" or value)}

@@ -129,6 +129,10 @@ def offsite(**body: Any) -> Callable[[Any], None]:
     """A remote repository beside the local one."""
     default = {"url": "s3:https://s3.example.org/bucket/home"}
     return put("site_backup", to={"repositories": {"local": {"class": "backups"}, "offsite": {**default, **body}}})
+def cloudy(sample: Any) -> None:
+    """Films keep their media in a cloud."""
+    sample.site["site_rclone"] = {"azure": {"type": "azureblob", "options": {"account": "family"}}}
+    sample.site["site_storage"]["media"] = {"source": "azure:films", "as": "rclone", "mount": "/mnt/media"}
 
 
 CASES = [
@@ -239,6 +243,23 @@ CASES = [
     Case("unknown-zone", service("films", "reach", to=["lna", "edge"]), FILMS, "reach", "Did you mean lan", True),
     Case("mounts-overlap", put("site_storage", "media", "mount", to="/mnt/appdata/media"), SITE, "site_storage.media.mount", "lie in each other", True),
     Case("database-on-network-storage", put("site_storage", "database", to={"source": "ssd/appdata", "as": "nfs", "mount": "/mnt/database"}), SITE, "site_storage.database.as", "would lie on nfs.*accept the risk", True),
+    Case("database-on-network-storage", both(cloudy, lambda s: s.catalog["films"]["backup"].update(databases={"own": {"kind": "sqlite", "volume": "media", "file": "a.db", "schedule": "daily"}})), SITE, "site_services.films.volumes.media", "SQLite database of films would lie on rclone", True, name="sqlite-on-rclone"),
+    Case("unknown-remote", both(cloudy, put("site_storage", "media", "source", to="azur:films")), SITE, "site_storage.media.source", "Did you mean azure", True),
+    Case("unknown-remote", both(cloudy, put("site_rclone", "azure", "options", "remote", to="blob:films")), SITE, "site_rclone.azure.options", "no remote 'blob'", True, name="remote-on-nothing"),
+    Case("rclone-source", both(cloudy, put("site_storage", "media", "source", to="/srv/films")), SITE, "site_storage.media.source", "Write it as azure:photos"),
+    Case("rclone-google-photos", both(cloudy, put("site_rclone", "azure", "type", to="google photos")), SITE, "site_rclone.azure.type", "only what rclone itself uploaded", True),
+    Case("rclone-secret-in-clear", both(cloudy, put("site_rclone", "azure", "options", "key", to="c2VjcmV0")), SITE, "site_rclone.azure.options.key", "azure_key"),
+    Case("mount-option", both(cloudy, put("site_storage", "media", "options", to="--vfs-cache-mode=off")), SITE, "site_storage.media.options", "said by the role itself"),
+    Case("mount-option", both(cloudy, put("site_storage", "media", "options", to="rw")), SITE, "site_storage.media.options", "is no option of `rclone mount`", name="no-option-of-rclone"),
+    Case("mount-option", both(cloudy, put("site_storage", "media", "options", to="--webdav-pass=x1")), SITE, "site_storage.media.options", "looks like a secret", name="secret-as-option"),
+    Case("mount-option", put("site_storage", "media", to={"source": "hdd/media", "as": "nfs", "mount": "/mnt/media", "options": "rw,soft"}), SITE, "site_storage.media.options", "with soft a write may be lost", name="soft-nfs"),
+    Case("cache-without-rclone", put("site_storage", "media", "cache", to="5G"), SITE, "site_storage.media.cache", "as virtiofs it has no cache"),
+    Case("cache-over-disk", both(cloudy, put("site_storage", "media", "cache", to="30G")), SITE, "site_storage.media.cache", "take 30G of its 40G", True),
+    Case("rclone-of-two-users", both(cloudy, films("volumes", "media", to="/media"), service("photos", "volumes", "more", to={"class": "media"}), service("photos", "containers", "learning", "user", to="7:7"), service("photos", "containers", "learning", "volumes", to={"more": "/more"}), put("site_services", "photos", "with", to=["learning"])), SITE, "site_storage.media", "on back 1000:1000 and 7:7 would write", True),
+    Case("nfs-without-server", both(put("box", to={"ansible_host": "192.168.1.120"}, where="hosts"), put("site_storage", "media", "as", to="nfs"), put("site_services", "films", "hosts", to=["box"])), SITE, "site_storage.media.server", "box is no guest", True),
+    Case("nfs-to-itself", put("site_storage", "media", to={"source": "/srv", "as": "nfs", "mount": "/mnt/media", "server": "back"}), SITE, "site_storage.media.server", "from itself", True),
+    Case("nfs-source", put("site_storage", "media", to={"source": "films", "as": "nfs", "mount": "/mnt/media", "server": "nas"}), SITE, "site_storage.media.source", "no path on the server"),
+    Case("nfs-root-squashed", put("site_storage", "appdata", "as", to="nfs"), SITE, "site_storage.appdata.as", "works as root, whom NFS makes nobody", True),
     Case("folder-of-two-users", both(lambda s: s.catalog.update(extra={**EXTRA, "containers": {"extra": {"image": "docker.io/example/extra:1", "volumes": {"data": "/data"}}}, "volumes": {"data": {"class": "appdata", "folder": "films/config"}}}), put("site_services", "extra", to={"hosts": ["back"]})), "catalog/extra/service.yml", "volumes.data", "would belong to 1000:1000", True),
     Case("folder-in-folder", both(lambda s: s.catalog.update(extra={**EXTRA, "containers": {"extra": {"image": "docker.io/example/extra:1", "user": "1000:1000", "volumes": {"data": "/data"}}}, "volumes": {"data": {"class": "appdata", "folder": "films/config/extra"}}}), put("site_services", "extra", to={"hosts": ["back"]})), "catalog/extra/service.yml", "volumes.data", "lies inside", True),
     Case("port-taken", both(lambda s: s.catalog.update(extra=EXTRA), put("site_services", "extra", to={"hosts": ["back"]})), "catalog/extra/service.yml", "containers.extra.ports.web", "8096/tcp on back belongs to films", True),

@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.homelab.mediaserver.plugins.plugin_utils import (
     addresses,
     compose,
-    files,
+    mounts,
     firewall,
     schema,
     sizes,
@@ -76,7 +76,7 @@ def test_narrower_rules_are_left_out() -> None:
     ],
 )
 def test_mount_unit_name(path: str, unit: str) -> None:
-    assert files.escape_path(path) == unit
+    assert mounts.escape_path(path) == unit
 
 
 def test_dollars_are_meant_literally() -> None:
