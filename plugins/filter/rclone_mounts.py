@@ -21,22 +21,32 @@ Documentation=man:rclone(1)
 Wants=network-online.target
 After=network-online.target
 StartLimitIntervalSec=0
+# the disk of the cache
+RequiresMountsFor={cache}
 
 [Service]
 Type=notify
 Environment=RCLONE_CONFIG={config}
 # what a killed one left; then a mount point that nobody can write into while nothing is mounted there
 ExecStartPre=-/usr/bin/fusermount3 -uzq {path}
-ExecStartPre=-/usr/bin/install -d -m 0000 {path}
-ExecStartPre=-/usr/bin/chattr +i {path}
+ExecStartPre=-/bin/sh -c {guard} sh {path}
+# no mount without a far side: an empty folder would look as if all had been deleted
+ExecStartPre=/bin/sh -c {look} sh {top}
 ExecStart=/usr/bin/rclone mount {words}
 ExecStopPost=-/usr/bin/fusermount3 -uzq {path}
-Restart=on-failure
+# also when somebody else unmounts it; `systemctl stop` is respected
+Restart=always
 RestartSec=5
 
 [Install]
 WantedBy=multi-user.target
 """
+# a directory that is immutable already is left so; the others of these may fail where it cannot be
+GUARD = 'test -d "$1" || install -d -m 0000 "$1"; chmod -f 0000 "$1"; chattr -f +i "$1"; exit 0'
+LOOK = (
+    'exec /usr/bin/timeout 60 /usr/bin/rclone lsf --max-depth=1 --retries=1 --low-level-retries=2 --contimeout=10s "$1" '
+    ">/dev/null"
+)
 
 
 def word(text: str) -> str:
@@ -48,26 +58,44 @@ def word(text: str) -> str:
     return f'"{text}"'
 
 
+def top_of(remote: str) -> str:
+    """The remote's bucket, share or first folder, which must exist; below it a bucket knows no empty folders."""
+    name, _colon, path = remote.partition(":")
+    return remote if path.startswith("/") else f"{name}:{path.split('/')[0]}"
+
+
 def unit(mount: Mapping[str, Any], config: str) -> dict[str, str]:
     remote, path = str(mount["remote"]), os.path.normpath(str(mount["path"]))
     if not path.startswith("/") or path == "/" or ":" not in remote:
         raise AnsibleFilterError(
             f"rclone_mounts: {remote} at {path}: a mount is a remote (name:folder) and a path below /"
         )
+    cache = str(mount.get("cache_path") or "/var/cache/rclone").rstrip("/")
+    uid, _colon, gid = str(mount.get("owner") or "0:0").partition(":")
     name = f"rclone-{unit_name(path).removesuffix('.mount')}"
     words = [
         remote,
         path,
         "--allow-other",
-        f"--cache-dir=/var/cache/rclone/{name}",
-        "--vfs-cache-mode=writes",
+        f"--uid={uid}",
+        f"--gid={gid}",
+        "--umask=0022",
+        f"--cache-dir={cache}/{name}",
+        f"--vfs-cache-mode={mount.get('cache_mode') or 'writes'}",
         f"--vfs-cache-max-size={mount.get('cache') or '10G'}",
         f"--vfs-cache-max-age={mount.get('cache_age') or '24h'}",
         *(["--read-only"] if mount.get("read_only") else []),
         *map(str, mount.get("options") or ()),
     ]
     text = UNIT.format(
-        remote=word(remote)[1:-1], path=word(path), config=word(config), words=" ".join(map(word, words))
+        remote=word(remote)[1:-1],
+        path=word(path),
+        config=word(config),
+        cache=word(cache),
+        guard=word(GUARD),
+        look=word(LOOK),
+        top=word(top_of(remote)),
+        words=" ".join(map(word, words)),
     )
     return {"name": f"{name}.service", "path": f"{FOLDER}/{name}.service", "text": text}
 

@@ -51,6 +51,9 @@ class Mount:
         lines += ["", "[Mount]", f"What={escape(self.source)}", f"Where={escape(self.path)}", f"Type={kind}"]
         if options:
             lines.append(f"Options={escape(','.join(options))}")
+        if self.kind == "nfs":
+            # a server that is away must not hold up who unmounts; a hard mount has what was not written yet elsewhere
+            lines.append("ForceUnmount=yes")
         # not local-fs.target: a disk that is away must not hold the boot in emergency mode; what needs it binds to it
         return "\n".join([*lines, "", "[Install]", "WantedBy=multi-user.target", ""])
 

@@ -64,6 +64,9 @@ options:
       size:
         description: The planned size. Not used; it lets the plan's list pass unchanged.
         type: raw
+      unit:
+        description: The mount's unit. Not used; it lets the plan's list pass unchanged.
+        type: str
   format:
     description: Whether a blank disk gets a file system.
     type: str
@@ -116,6 +119,7 @@ MOUNT = {
     "options": {"type": "list", "elements": "str", "default": []},
     "read_only": {"type": "bool", "default": False},
     "size": {"type": "raw"},
+    "unit": {"type": "str"},
 }
 SPEC = {
     "mounts": {"type": "list", "elements": "dict", "required": True, "options": MOUNT},

@@ -27,6 +27,31 @@ def test_a_mount():
     assert "read-only" not in start
 
 
+def test_it_waits_for_the_far_side_and_comes_back_however_it_ended():
+    found = lines({"remote": "azure:photos/originals", "path": "/m", "cache_path": "/mnt/ssd/cache"})
+    look = next(line for line in found if "rclone lsf" in line)
+    assert look.startswith("ExecStartPre=/bin/sh"), "it may not be ignored"
+    assert look.endswith('sh "azure:photos"'), "a bucket knows no empty folders below it"
+    assert '\\"$$1\\" >/dev/null' in look
+    assert {"Restart=always", 'RequiresMountsFor="/mnt/ssd/cache"', "StartLimitIntervalSec=0"} <= set(found)
+    start = next(line for line in found if line.startswith("ExecStart="))
+    assert '"--cache-dir=/mnt/ssd/cache/rclone-m"' in start
+
+
+@pytest.mark.parametrize(
+    ("remote", "top"), [("a:", "a:"), ("a:b", "a:b"), ("a:b/c/d", "a:b"), ("sftp:/srv/x", "sftp:/srv/x")]
+)
+def test_what_must_exist_at_the_far_side(remote, top):
+    assert any(line.endswith(f'sh "{top}"') for line in lines({"remote": remote, "path": "/m"}))
+
+
+def test_everything_belongs_to_one_user():
+    mount = {"remote": "a:", "path": "/m", "owner": "1000:1001", "cache_mode": "full"}
+    start = next(line for line in lines(mount) if line.startswith("ExecStart="))
+    assert '"--uid=1000" "--gid=1001" "--umask=0022"' in start
+    assert '"--vfs-cache-mode=full"' in start
+
+
 def test_options_are_words_for_systemd():
     mount = {"remote": "a:", "path": "/m", "read_only": True, "cache": "1G", "options": ['--volname=5% "$x" \\']}
     start = next(line for line in lines(mount) if line.startswith("ExecStart="))

@@ -10,8 +10,8 @@ import pytest
 from ansible_collections.homelab.mediaserver.plugins.plugin_utils import (
     addresses,
     compose,
-    mounts,
     firewall,
+    mounts,
     schema,
     sizes,
 )
