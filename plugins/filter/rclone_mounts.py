@@ -44,8 +44,8 @@ WantedBy=multi-user.target
 # a directory that is immutable already is left so; the others of these may fail where it cannot be
 GUARD = 'test -d "$1" || install -d -m 0000 "$1"; chmod -f 0000 "$1"; chattr -f +i "$1"; exit 0'
 LOOK = (
-    'exec /usr/bin/timeout 60 /usr/bin/rclone lsf --max-depth=1 --retries=1 --low-level-retries=2 --contimeout=10s "$1" '
-    ">/dev/null"
+    "exec /usr/bin/timeout 60 /usr/bin/rclone lsf --max-depth=1 --retries=1 --low-level-retries=2 --contimeout=10s "
+    '"$1" >/dev/null'
 )
 
 

@@ -236,7 +236,8 @@ def check_storage(site: Site) -> None:
                     "guest-storage-on-machine",
                     site.where("site_storage", name, "as"),
                     f"{host.name} is no guest and cannot get {name} as {kind}",
-                    "Use as: local or nfs, or as: disk with its /dev/disk/by-id/... as source, or move the service to a guest",
+                    "Use as: local or nfs, or as: disk with its /dev/disk/by-id/... as source, or move the service to "
+                    "a guest",
                 )
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Storage classes in the plan: mounts by rclone and NFS, who binds to what, what each host is given."""
+# ruff: noqa: E501
 
 from __future__ import annotations
 
