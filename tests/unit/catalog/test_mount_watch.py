@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The program that looks after a host's mounts, with a systemd of its own. Real mounts: tests/faults/mount_faults.py."""
+"""The program that looks after a host's mounts, with a stand-in for systemd. Real mounts: faults/mount_faults.py."""
 
 from __future__ import annotations
 
