@@ -130,7 +130,8 @@ def check(site: Site) -> None:
 
 def check_source(site: Site, service: Service, name: str, job: Tree) -> None:
     where = service.where.at("settings", "jobs", name)
-    body = service.settings["remotes"].get(job["remote"]) or {}
+    known = {**service.settings["remotes"], **site.values["site_rclone"]}
+    body = known.get(job["remote"]) or {}
     if str(body.get("type") or "").lower().replace("_", " ") in GOOGLE:
         site.problems.add("ingest-google-photos", where.at("remote"), *NO_GOOGLE)
     both = sorted(set(job["copy"]) & set(job["move"]))

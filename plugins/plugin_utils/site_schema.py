@@ -12,7 +12,6 @@ from .sizes import DURATION
 
 ADDRESS = Text("IP address", wanted="an IP address")
 NETWORK = Text("Network as address/prefix", wanted="a network as 192.168.1.0/24")
-DURATION = r"^[0-9]+[smhdw]$"
 ABSOLUTE = Text("Absolute path", pattern="^/", wanted="an absolute path")
 HOSTNAME = r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$"
 
