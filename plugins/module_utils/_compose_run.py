@@ -61,7 +61,11 @@ class Runner:
     def read(self, projects: Sequence[Project]) -> Host:
         """Everything a plan needs, with three commands however many projects there are."""
         units = [p.unit for p in projects if p.unit]
-        host = Host(units=self.tool.units(units), dangling=_docker.dangling(units))
+        found = self.tool.units(units)
+        found = {
+            name: replace(unit, enabled=unit.enabled and not _docker.unlinked(name)) for name, unit in found.items()
+        }
+        host = Host(units=found, dangling=_docker.dangling(units))
         try:
             host.containers = self.tool.containers()
             host.networks = self.tool.networks()

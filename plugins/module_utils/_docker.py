@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -121,6 +122,16 @@ def dangling(wanted: Iterable[str]) -> list[str]:
     keep = set(wanted)
     links = (link for kind in ("wants", "requires") for link in WANTS.glob(f"*.{kind}/mediaserver-*.service"))
     return sorted(str(link) for link in links if link.is_symlink() and link.name not in keep and not link.exists())
+
+
+def unlinked(unit: str) -> bool:
+    """Whether what the unit's file says it is wanted by lacks a link: a mount that it uses since its first enabling."""
+    try:
+        text = (WANTS / unit).read_text(encoding="utf-8")
+    except OSError:
+        return False
+    wanted = [name for line in re.findall(r"^WantedBy=(.*)$", text, re.MULTILINE) for name in line.split()]
+    return any(not (WANTS / f"{name}.wants" / unit).is_symlink() for name in wanted)
 
 
 def compose(name: str, directory: str, *rest: str) -> list[str]:

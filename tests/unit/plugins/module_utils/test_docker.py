@@ -70,3 +70,15 @@ def test_dangling_links(tmp_path, monkeypatch):
         (wants / f"{name}.service").symlink_to(tmp_path / f"{name}.service")
     monkeypatch.setattr(_docker, "WANTS", tmp_path)
     assert _docker.dangling(["mediaserver-c.service"]) == [str(wants / "mediaserver-b.service")]
+
+
+def test_a_unit_that_a_further_mount_wants_is_not_fully_enabled(tmp_path, monkeypatch):
+    monkeypatch.setattr(_docker, "WANTS", tmp_path)
+    unit, mount = "mediaserver-a.service", r"mnt-my\x2dcloud.mount"
+    assert not _docker.unlinked(unit), "no file yet: systemd says what there is to say"
+    (tmp_path / unit).write_text(f"[Install]\nWantedBy=multi-user.target {mount}\n")
+    for target in ("multi-user.target", mount):
+        assert _docker.unlinked(unit)
+        (tmp_path / f"{target}.wants").mkdir()
+        (tmp_path / f"{target}.wants" / unit).symlink_to(tmp_path / unit)
+    assert not _docker.unlinked(unit)
