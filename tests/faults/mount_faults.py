@@ -67,8 +67,8 @@ while True:
             found.add(f"{below[:3]} was written below {path}")
         if path in points or f"{service}-main-1" not in running:
             since.pop(service, None)
-        elif time.monotonic() - since.setdefault(service, time.monotonic()) > 20:
-            found.add(f"{service} ran for more than 20 s without {path}")
+        elif time.monotonic() - since.setdefault(service, time.monotonic()) > 60:
+            found.add(f"{service} ran for more than 60 s without {path}")
     with open("/run/watched.new", "w") as file:
         json.dump(sorted(found), file)
     os.replace("/run/watched.new", "/run/watched")
@@ -97,7 +97,7 @@ def put(path: str, text: str) -> None:
     subprocess.run(argv, input=text, text=True, check=True)
 
 
-def until(what: str, good: Callable[[], bool], seconds: float = 90) -> float:
+def until(what: str, good: Callable[[], bool], seconds: float = 240) -> float:
     """Wait; how long it took."""
     begin = time.monotonic()
     while not good():
@@ -203,7 +203,7 @@ def mounted(path: str) -> bool:
 # --- what is done to it
 def kill_rclone() -> None:
     script(f"kill -9 $(systemctl show -P MainPID {RCLONE})")
-    until("rclone's mount ends", lambda: not mounted(CLOUD) or not running("cloudy"), 30)
+    until("rclone's mount ends", lambda: not mounted(CLOUD) or not running("cloudy"))
 
 
 def far_away() -> None:
@@ -230,7 +230,7 @@ def kill_while_far_away() -> None:
 
 def far_freezes() -> None:
     inside("systemctl", "kill", "--signal=STOP", "far.service")
-    until("the container stops while its far side says nothing", lambda: not running("cloudy"), 150)
+    until("the container stops while its far side says nothing", lambda: not running("cloudy"))
     inside("systemctl", "kill", "--signal=CONT", "far.service")
 
 
@@ -240,7 +240,7 @@ def lazy_unmount() -> None:
 
 def unmount_disk() -> None:
     inside("umount", "--lazy", DISK)
-    until("the container stops without its disk", lambda: not running("solid"), 40)
+    until("the container stops without its disk", lambda: not running("solid"))
 
 
 def cut_in(folder: Path) -> Callable[[], None]:

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.homelab.mediaserver.plugins.filter.rclone_mounts import FilterModule
+from ansible_collections.homelab.mediaserver.plugins.filter.rclone_mounts import GUARD, FilterModule
+from ansible_collections.homelab.mediaserver.plugins.module_utils._mounts_host import set_immutable
 
 rclone_mounts = FilterModule().filters()["rclone_mounts"]
 
@@ -72,3 +77,26 @@ def test_options_are_words_for_systemd():
 def test_mistakes(mounts):
     with pytest.raises(AnsibleFilterError):
         rclone_mounts(mounts, "/etc/rclone/rclone.conf")
+
+
+def test_the_guard_really_keeps_everybody_out(tmp_path):
+    """The unit's own shell line, run; root is kept out where this file system has the flag and root may set it."""
+    path = tmp_path / "mnt"
+    try:
+        for _again in range(2):
+            subprocess.run(["/bin/sh", "-c", GUARD, "sh", str(path)], check=True, capture_output=True)
+            assert path.stat().st_mode & 0o7777 == 0
+        with pytest.raises(PermissionError):
+            (path / "stray").write_text("x") if flag_works(tmp_path) or os.getuid() else pytest.skip(
+                "no immutable flag"
+            )
+    finally:
+        if path.exists() and os.access(path, os.R_OK):
+            set_immutable(path, False)
+
+
+def flag_works(folder: Path) -> bool:
+    """Whether this process may set the immutable flag here."""
+    probe = folder / "probe"
+    probe.mkdir()
+    return os.getuid() == 0 and set_immutable(probe, True) and set_immutable(probe, False)
