@@ -13,7 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-CACHE = Path(__file__).resolve().parents[2] / ".cache" / "restic"
+CACHES = Path(__file__).resolve().parents[2] / ".cache"
+CACHE = CACHES / "restic"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 ARCHIVE = "http://deb.debian.org/debian"
 
@@ -30,25 +31,27 @@ def restic_folder() -> Path:
     if here and version(here) >= (0, 17):
         return Path(here).parent
     if not (kept.exists() and version(str(kept)) >= (0, 17)):
-        fetch()
+        fetch("restic")
     return kept.parent
 
 
-def fetch() -> None:
+def fetch(package: str) -> Path:
+    """A package of Debian 13, unpacked into .cache/<package>."""
+    cache = CACHES / package
     for folder in ("lists/partial", "archives/partial"):
-        (CACHE / folder).mkdir(parents=True, exist_ok=True)
-    (CACHE / "sources.list").write_text(f"deb [signed-by={KEYRING}] {ARCHIVE} trixie main\n", encoding="utf-8")
+        (cache / folder).mkdir(parents=True, exist_ok=True)
+    (cache / "sources.list").write_text(f"deb [signed-by={KEYRING}] {ARCHIVE} trixie main\n", encoding="utf-8")
     options = [
-        f"Dir::Etc::sourcelist={CACHE}/sources.list", "Dir::Etc::sourceparts=/nonexistent",
-        f"Dir::State::lists={CACHE}/lists", f"Dir::Cache={CACHE}", "APT::Sandbox::User=root",
+        f"Dir::Etc::sourcelist={cache}/sources.list", "Dir::Etc::sourceparts=/nonexistent",
+        f"Dir::State::lists={cache}/lists", f"Dir::Cache={cache}", "APT::Sandbox::User=root",
     ]  # fmt: skip
     apt = ["apt-get", "-qq", *[part for option in options for part in ("-o", option)]]
-    for command in ([*apt, "update"], [*apt, "download", "restic"]):
-        result = subprocess.run(command, cwd=CACHE, capture_output=True, text=True, check=False)
+    for command in ([*apt, "update"], [*apt, "download", package]):
+        result = subprocess.run(command, cwd=cache, capture_output=True, text=True, check=False)
         if result.returncode:
-            raise SystemExit(f"Unable to fetch Debian 13's restic: {result.stderr.strip()}")
-    package = max(CACHE.glob("restic_*.deb"))
-    subprocess.run(["dpkg-deb", "-x", str(package), str(CACHE)], check=True)
+            raise SystemExit(f"Unable to fetch Debian 13's {package}: {result.stderr.strip()}")
+    subprocess.run(["dpkg-deb", "-x", str(max(cache.glob(f"{package}_*.deb"))), str(cache)], check=True)
+    return cache
 
 
 if __name__ == "__main__":
