@@ -30,7 +30,7 @@ lab-status: ## what of the lab runs
 	@python3 tests/lab/lab.py status
 
 # --- the site: make VERB ENV=homelab SERVICE=jellyfin -----------------------------------------------------------------
-.PHONY: new site plan verify up down restart status guests logs vpn-profiles proxmox-access backup prune snapshots restore drill recovery-kit recovery-passphrase open-kit rebuild
+.PHONY: new site plan verify up down restart status guests logs vpn-profiles proxmox-access backup prune snapshots restore drill upgrade recovery-kit recovery-passphrase open-kit rebuild
 new: ## write the inventory of a new environment: NAME=myhome (SYSTEM=homelab or single-vm, ANSWERS=answers.yml)
 	@.venv/bin/ansible-playbook -i localhost, playbooks/new_environment.yml -e new_name=$(NAME) $(if $(SYSTEM),-e new_system=$(SYSTEM)) $(if $(ANSWERS),-e new_answers=$(abspath $(ANSWERS)))
 	@.venv/bin/ansible-playbook -i inventories/$(NAME) playbooks/new_secrets.yml
@@ -69,6 +69,8 @@ open-kit: ## put an inventory back from a recovery kit (KIT=file), into inventor
 rebuild: ## everything is gone: build it, each service with its newest backup (KIT=file, REPOSITORY=offsite, CONFIRM=yes)
 	$(if $(KIT),@$(MAKE) --no-print-directory open-kit)
 	$(PLAYBOOK) playbooks/rebuild.yml $(RESTORE_ARGS)
+upgrade: ## newer images, with a way back (SERVICE=x: that service only)
+	$(PLAYBOOK) playbooks/upgrade.yml $(SERVICE_ARGS)
 logs: ## last log lines (LINES=50)
 	@$(PLAYBOOK) playbooks/logs.yml $(SERVICE_ARGS) $(if $(LINES),-e lines=$(LINES))
 

@@ -34,6 +34,7 @@ from . import (
     routes,
     secrets,
     storage,
+    upgrade,
 )
 from . import site as site_loader
 from .model import Host, Service, Site, Tree
@@ -102,6 +103,7 @@ def assemble(site: Site) -> Tree:
     ingest.check(site)
     rclone.check(site)
     nfs.check(site)
+    upgrade.check(site)
     exposure.check_shares(site)
     plans = {host.name: host_plan(site, host) for host in site.managed()}
     found_routes = routes.build(site)
@@ -191,6 +193,7 @@ def host_plan(site: Site, host: Host) -> Tree:
             application(site, host, service) for service in site.on(host.name) if service.spec["configure"]
         ],
         "backups": backup.build(site, host),
+        "upgrades": upgrade.build(site, host),
         "scrape": monitoring.scrape(site, host),
         "prometheus_url": monitoring.prometheus_url(site, host),
         "late": ["render_gid", "gpu_devices"] if uses_gpu(site, host) else [],

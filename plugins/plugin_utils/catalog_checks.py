@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 from .model import Entry, Tree
 from .problems import Problems, Where, suggest
 
@@ -19,6 +21,7 @@ def check(entry: Entry, problems: Problems) -> None:
     check_used(entry, problems)
     check_backup(entry, problems)
     check_folders(entry, problems)
+    check_upgrade(entry, problems)
 
 
 def check_kind(entry: Entry, problems: Problems) -> None:
@@ -200,6 +203,27 @@ def check_backup(entry: Entry, problems: Problems) -> None:
                 f"no container is named {container!r}",
                 suggest(str(container), spec["containers"]),
             )
+
+
+def check_upgrade(entry: Entry, problems: Problems) -> None:
+    """Its rules speak of volumes and containers that there are."""
+    rules, spec = entry.spec["upgrade"], entry.spec
+    if rules is None:
+        return
+    where = entry.where.at("upgrade")
+    names = [(where.at("leave"), name, "volume", spec["volumes"]) for name in rules["leave"]]
+    for key in ("majors", "same"):
+        names += [(where.at(key), name, "container", spec["containers"]) for name in rules[key]]
+    for index, need in enumerate(rules["needs"]):
+        at = where.at("needs", index)
+        names += [(at.at(key), need[key], "container", spec["containers"]) for key in ("container", "with")]
+        try:
+            re.compile(need["image"])
+        except re.error as error:
+            problems.add("upgrade-pattern", at.at("image"), f"no regular expression: {error}", "Correct it")
+    for place, name, kind, known in names:
+        if name not in known:
+            problems.add("upgrade-unknown", place, f"there is no {kind} {name!r}", suggest(name, known))
 
 
 def check_folders(entry: Entry, problems: Problems) -> None:

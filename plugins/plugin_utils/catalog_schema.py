@@ -155,6 +155,28 @@ BACKUP = Table(
     "What is backed up, and how often",
 )
 
+UPGRADE = Table(
+    {
+        "leave": Items(Text(), "Volumes of which no copy is kept: caches, and what is too big"),
+        "majors": Items(Text(), "Containers whose major version may go up one at a time only"),
+        "same": Items(Text(), "Containers that carry the same version"),
+        "needs": Items(
+            Table(
+                {
+                    "container": Text("Container that demands something"),
+                    "from": Text("From this version on", numbers=True),
+                    "with": Text("The other container"),
+                    "image": Text("What the other's image must match, now and then (regular expression)"),
+                    "remedy": Text("What to do otherwise"),
+                },
+                required=("container", "from", "with", "image", "remedy"),
+            ),
+            "What a version demands of another container's image",
+        ),
+    },
+    "How its versions follow each other; without it, versions may not go back and its own data are kept",
+)
+
 SYSTEM = Table(
     {
         "role": Text(
@@ -181,6 +203,7 @@ SERVICE = Table(
         "route": ROUTE,
         "reach": Items(ZONE, "Zones that may reach the ports"),
         "backup": BACKUP,
+        "upgrade": UPGRADE,
         "configure": Text(
             "Role that speaks the application's API",
             pattern=r"^[a-z0-9_]+\.[a-z0-9_]+\.[a-z0-9_]+$",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from . import ingest, references
+from . import catalog_checks, ingest, references
 from .model import Entry, Host, Port, Service, Site, Tree
 from .problems import Where, suggest
 
@@ -54,9 +54,9 @@ def check_hosts(site: Site, where: Where, hosts: list[str]) -> list[str]:
 
 
 def pick_containers(site: Site, service: Service) -> dict[str, Tree]:
-    """The catalog's containers with the inventory's `with`, `without`, `environment` and `memory`."""
+    """The catalog's containers with the inventory's `with`, `without`, `environment`, `memory` and `images`."""
     declared, body = service.spec["containers"], service.placement
-    for key in ("with", "without", "memory"):
+    for key in ("with", "without", "memory", "images"):
         for name in body[key]:
             if name not in declared:
                 site.problems.add(
@@ -73,6 +73,9 @@ def pick_containers(site: Site, service: Service) -> dict[str, Tree]:
         chosen[name]["environment"].update(body["environment"])
         if name in body["memory"]:
             chosen[name]["memory"] = body["memory"][name]
+        if name in body["images"]:
+            catalog_checks.check_image(body["images"][name], service.where.at("images", name), site.problems)
+            chosen[name]["image"] = body["images"][name]
     for name, container in chosen.items():
         for other in container["after"]:
             if other in declared and other not in chosen:

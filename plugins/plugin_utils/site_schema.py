@@ -47,6 +47,7 @@ PLACEMENT = Table(
             "Host ports or reach that differ",
         ),
         "memory": Named(Size(), "Memory limits by container"),
+        "images": Named(Text(), "Images by container, to stay at another version than the catalog's"),
     },
     "Where a service runs and what is different about it here",
     required=("hosts",),

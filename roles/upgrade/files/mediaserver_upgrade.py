@@ -106,6 +106,7 @@ class Upgrade:
         """Only now older states go; the one before this upgrade stays."""
         kept = [*(volume.kept for volume in self.volumes if volume.kept), str(self.folder.before)]
         forget(self.journal.now.get("old", []))
+        data.remove(ROOT / ".next" / f"{self.service}.json")
         for volume in self.volumes:
             volume.tidy()
         self.journal.write(state="upgraded", old=kept, seconds=self.seconds())
