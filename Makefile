@@ -30,7 +30,7 @@ lab-status: ## what of the lab runs
 	@python3 tests/lab/lab.py status
 
 # --- the site: make VERB ENV=homelab SERVICE=jellyfin -----------------------------------------------------------------
-.PHONY: new site plan verify up down restart status guests logs vpn-profiles proxmox-access backup prune snapshots restore drill upgrade recovery-kit recovery-passphrase open-kit rebuild
+.PHONY: new site plan verify up down restart status guests logs vpn-profiles proxmox-access backup prune snapshots restore drill upgrade retire recovery-kit recovery-passphrase open-kit rebuild
 new: ## write the inventory of a new environment: NAME=myhome (SYSTEM=homelab or single-vm, ANSWERS=answers.yml)
 	@.venv/bin/ansible-playbook -i localhost, playbooks/new_environment.yml -e new_name=$(NAME) $(if $(SYSTEM),-e new_system=$(SYSTEM)) $(if $(ANSWERS),-e new_answers=$(abspath $(ANSWERS)))
 	@.venv/bin/ansible-playbook -i inventories/$(NAME) playbooks/new_secrets.yml
@@ -71,6 +71,8 @@ rebuild: ## everything is gone: build it, each service with its newest backup (K
 	$(PLAYBOOK) playbooks/rebuild.yml $(RESTORE_ARGS)
 upgrade: ## newer images, with a way back (SERVICE=x: that service only)
 	$(PLAYBOOK) playbooks/upgrade.yml $(SERVICE_ARGS)
+retire: ## archive the data of a service taken out of the inventory, remove all else of it (SERVICE=)
+	$(PLAYBOOK) playbooks/retire.yml $(SERVICE_ARGS)
 logs: ## last log lines (LINES=50)
 	@$(PLAYBOOK) playbooks/logs.yml $(SERVICE_ARGS) $(if $(LINES),-e lines=$(LINES))
 

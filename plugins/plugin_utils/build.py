@@ -141,6 +141,7 @@ def assemble(site: Site) -> Tree:
         "unprobed": probes.unprobed(site),
         "catalog": {service.name: service.spec["summary"] for service in site.services.values()},
         "zones": site.zones,
+        "retirable": upgrade.retirable(site),
     }
 
 

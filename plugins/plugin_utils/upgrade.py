@@ -239,3 +239,38 @@ def next_to(directory: str) -> str:
     """Where a project's new files wait for their turn, on the same file system."""
     root, _slash, name = directory.rpartition("/")
     return f"{root}/.next/{name}"
+
+
+def retirable(site: Site) -> Tree:
+    """For services that are not placed: where their own data would lie, so that it can be archived."""
+    taken = sorted({volume.path for service in site.services.values() for volume in service.volumes.values()})
+    mounts = {name: str(body["mount"]).rstrip("/") for name, body in site.values["site_storage"].items()}
+    below = [mounts[name] for name in OWN if name in mounts]
+    found: Tree = {}
+    for name, body in site.catalog.items():
+        if name in site.services or not body.spec["containers"]:
+            continue
+        paths = []
+        for volume, declared in body.spec["volumes"].items():
+            mount = mounts.get(declared["class"])
+            if declared["class"] in OWN and mount:
+                path = f"{mount}/{(declared['folder'] or f'{name}/{volume}').strip('/')}"
+                paths += [] if within(path, taken) else [{"path": path, "mount": mount}]
+        listed = ((body.spec["backup"] or {}).get("databases") or {}).values()
+        servers = [one for one in listed if one["kind"] == "postgresql"]
+        found[name] = {
+            "service": name,
+            "directory": f"{site.root}/services/{name}",
+            "unit": f"mediaserver-{name}.service",
+            "volumes": paths,
+            "databases": [{key: one[key] for key in ("container", "name", "user")} for one in servers],
+            "below": below,
+            "mounted": [mounts[one] for one in OWN if one in mounts and (site.storage(one) or {}).get("as") != "local"],
+            "taken": taken,
+        }
+    return found
+
+
+def within(path: str, others: Sequence[str]) -> bool:
+    """Whether one lies in the other, either way."""
+    return any(f"{path}/".startswith(f"{other}/") or f"{other}/".startswith(f"{path}/") for other in others)

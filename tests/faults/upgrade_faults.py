@@ -4,8 +4,8 @@
 
     upgrade_faults.py [--kills 30] [--seed N] [--only NAME ...] [--keep]
 
-The application and its images are this test's own (upgrade_app/), the database is Debian's PostgreSQL (17, and 15 for the
-case `major`), the program is roles/upgrade's. After each failure the old image must run, and every file and row must be
+The application and its images are this test's own (upgrade_app/), the database is Debian's PostgreSQL (17, and 15 for
+the case `major`), the program is roles/upgrade's. After each failure the old image must run, and every file and row be
 as before; after each kill and the recovery either that, or the new state whole. Needs root only for the full disk.
 """
 
@@ -138,23 +138,33 @@ class World:
         }  # fmt: skip
         (self.services / f".next/{NAME}.json").write_text(json.dumps(request))
 
-    def program(self, *words: str, wait: float | None = None) -> tuple[int, str]:
+    def program(
+        self, *words: str, wait: float | None = None, stdin: str = "", program: Path = PROGRAM
+    ) -> tuple[int, str]:
         """Run it; with ``wait``, kill it then. Its children live on, as they would."""
         environment = {
             **os.environ, "PYTHONPATH": LIBRARIES, "PYTHONDONTWRITEBYTECODE": "1",
             "MEDIASERVER_UPGRADE_ROOT": str(self.services), "MEDIASERVER_UPGRADE_STATE": str(self.folder / "state"),
             "MEDIASERVER_UPGRADE_LOCKS": str(self.folder / "run"),
+            "MEDIASERVER_BACKUP_CONFIG": str(self.folder / "no-backups"),
         }  # fmt: skip
-        argv = [sys.executable, str(PROGRAM), *words]
-        with (self.folder / "log").open("a") as log, subprocess.Popen(
-            argv, env=environment, stdout=subprocess.PIPE, stderr=log, text=True
-        ) as process:
+        argv = [sys.executable, str(program), *words]
+        with (
+            (self.folder / "log").open("a") as log,
+            subprocess.Popen(
+                argv, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+            ) as process,
+        ):
+            assert process.stdin
+            process.stdin.write(stdin)
+            process.stdin.close()
             if wait is not None:
                 time.sleep(wait)
                 process.send_signal(signal.SIGKILL)
                 process.wait()
                 return process.returncode, ""
-            output = process.communicate()[0]
+            output = process.stdout.read() if process.stdout else ""
+            process.wait()
             log.write(output)
             return process.returncode, output
 
@@ -316,7 +326,7 @@ def kills(world: World, options: argparse.Namespace) -> list[str]:
 
 
 def major(world: World, _options: argparse.Namespace) -> list[str]:
-    """PostgreSQL 15 to 17: dumped, loaded, counted; once with an application that fails, once with one that does not."""
+    """PostgreSQL 15 to 17: dumped, loaded, counted; once with an application that fails, once without."""
     before, wrong = world.state(), []
     world.stage("2.0.0", "ruin", f"{DATABASE}:17")
     code, output = world.program("run", NAME)
@@ -339,9 +349,38 @@ def major(world: World, _options: argparse.Namespace) -> list[str]:
     return wrong + ([] if code == 1 and "no way back" in last(output).get("reason", "") else [f"downgrade: {output}"])
 
 
+def retire(world: World, _options: argparse.Namespace) -> list[str]:
+    """A retired service: killed once, then finished. Every byte is in the archive, the rows are in the dump."""
+    tree = {str(path.relative_to(world.files)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in world.files.rglob("*") if path.is_file()}  # fmt: skip
+    classes = [str(world.folder / name) for name in ("appdata", "database")]
+    request = json.dumps({
+        "service": NAME, "directory": str(world.services / NAME), "unit": None, "taken": [], "mounted": [],
+        "volumes": [{"path": str(world.files), "mount": classes[0]}], "below": classes,
+        "databases": [{"container": "database", "name": "app", "user": "postgres"}],
+    })  # fmt: skip
+    world.program(stdin=request, wait=1.0, program=PROGRAM.with_name("mediaserver_retire.py"))
+    code, output = world.program(stdin=request, program=PROGRAM.with_name("mediaserver_retire.py"))
+    told, wrong = last(output), []
+    archives = [Path(one) for one in told.get("archives", [])]
+    wrong += [] if code == 0 and len(archives) == 2 else [f"{code} {output}"]
+    found = {str(path.relative_to(archives[0] / "app")): hashlib.sha256(path.read_bytes()).hexdigest()
+             for path in (archives[0] / "app").rglob("*") if path.is_file()}  # fmt: skip
+    wrong += [] if found == tree else ["the archive does not hold every file"]
+    rows = (archives[0] / "app.sql").read_text().partition("COPY public.photo")[2].partition("\\.")[0].count("\n") - 1
+    wrong += [] if rows == ROWS else [f"the dump holds {rows} rows"]
+    wrong += [] if (archives[1] / "app/PG_VERSION").exists() else ["the cluster is not in the archive"]
+    wrong += [] if not world.files.exists() and not world.cluster.exists() else ["the data are still in their place"]
+    running = run("docker", "ps", "--quiet", "--filter", f"label=com.docker.compose.project={NAME}")
+    wrong += ["it still runs"] if running else []
+    code, output = world.program(stdin=request, program=PROGRAM.with_name("mediaserver_retire.py"))
+    return wrong + ([] if code == 0 and not last(output)["archives"] else [f"again: {code} {output}"])
+
+
 CASES: dict[str, Callable[[World, argparse.Namespace], list[str] | None]] = {
     **{name: failing(name) for name in ("ruin", "crash", "hang", "broken")},
     "good": good, "full_disk": full_disk, "kills": kills, "major": major,
+    "retire": retire,
 }  # fmt: skip
 QUICK = ("ruin", "kills")
 
@@ -354,7 +393,9 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep the folders")
     options = parser.parse_args()
     chosen = options.only or [*CASES]
-    print(f"upgrade-faults: seed {options.seed} (repeat with --kills {options.kills} --seed {options.seed})", flush=True)
+    print(
+        f"upgrade-faults: seed {options.seed} (repeat with --kills {options.kills} --seed {options.seed})", flush=True
+    )
     find_compose()
     make_images("major" in chosen)
     passed = failed = 0
