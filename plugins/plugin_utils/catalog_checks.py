@@ -218,9 +218,9 @@ def check_upgrade(entry: Entry, problems: Problems) -> None:
         at = where.at("needs", index)
         names += [(at.at(key), need[key], "container", spec["containers"]) for key in ("container", "with")]
         try:
-            re.compile(need["image"])
+            re.compile(need["matches"])
         except re.error as error:
-            problems.add("upgrade-pattern", at.at("image"), f"no regular expression: {error}", "Correct it")
+            problems.add("upgrade-pattern", at.at("matches"), f"no regular expression: {error}", "Correct it")
     for place, name, kind, known in names:
         if name not in known:
             problems.add("upgrade-unknown", place, f"there is no {kind} {name!r}", suggest(name, known))

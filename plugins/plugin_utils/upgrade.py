@@ -186,7 +186,7 @@ def unmet(
         return ""
     other, who = need["with"], f"{wanted['service']}: {need['container']} from {need['from']} on"
     for image, when in ((running.get(other), "now"), (wanted["images"].get(other), "then")):
-        if image is not None and not re.search(need["image"], image):
+        if image is not None and not re.search(need["matches"], image):
             return f"{who} does not work with the {other} {image} that runs {when}. {need['remedy']}"
     return ""
 

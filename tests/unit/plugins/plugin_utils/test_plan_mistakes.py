@@ -147,7 +147,7 @@ CASES = [
     Case("out-of-range", films("ports", to={"web": 80960}), FILMS, "containers.films.ports.web.port", "between 1 and 65535"),
     Case("upgrade-unknown", put("films", "upgrade", "leave", to=["cach"], where="catalog"), FILMS, "upgrade.leave", "no volume 'cach'"),
     Case("upgrade-unknown", put("films", "upgrade", "majors", to=["film"], where="catalog"), FILMS, "upgrade.majors", "Did you mean films", name="upgrade-unknown-container"),
-    Case("upgrade-pattern", put("films", "upgrade", "needs", to=[{"container": "films", "from": "3", "with": "films", "image": "(", "remedy": "no"}], where="catalog"), FILMS, "upgrade.needs.0.image", "no regular expression"),
+    Case("upgrade-pattern", put("films", "upgrade", "needs", to=[{"container": "films", "from": "3", "with": "films", "matches": "(", "remedy": "no"}], where="catalog"), FILMS, "upgrade.needs.0.matches", "no regular expression"),
     Case("upgrade-same", both(put("photos", "upgrade", "same", to=["server", "database"], where="catalog"), put("site_services", "photos", "images", to={"server": "ghcr.io/example/photos:v4"})), SITE, "site_services.photos.images", "server v4, database 14: they belong to one release", True),
     Case("image-without-tag", put("site_services", "photos", "images", to={"server": "ghcr.io/example/photos"}), SITE, "site_services.photos.images.server", "names no version", name="image-of-the-inventory"),
     Case("bad-name", films("ports", to={"Web": 80}), FILMS, "containers.films.ports.Web", "small letters|is not"),
