@@ -66,6 +66,7 @@ STAGES = [
     ]),
     Stage("faults", "runs killed at seeded moments converge (3)", 720, "quick", [
         [PYTHON, "tests/lab/faults.py", "--kills", "3"],
+        [PYTHON, "tests/faults/upgrade_faults.py", "--only", "ruin", "--only", "kills", "--kills", "1"],
     ]),
     Stage("faults-long", "runs killed at seeded moments converge (20)", 3600, "long", [
         [PYTHON, "tests/lab/faults.py", "--kills", "20"],
@@ -78,6 +79,8 @@ STAGES = [
     ]),
     Stage("backup-long", "backup killed at seeded moments (20), full disk, damage, off-site away", 1800, "long", [
         [PYTHON, "tests/faults/backup_faults.py", "--kills", "20"],
+    Stage("upgrade-long", "upgrades that fail in every way, killed at seeded moments (30)", 2400, "long", [
+        [PYTHON, "tests/faults/upgrade_faults.py", "--kills", "30"],
     ]),
     Stage("second-core", "sanity and unit on the other ansible-core line (Python 3.12 or 3.13)", 900, "long", [
         [PYTHON, "tests/second_core.py"],
