@@ -82,6 +82,9 @@ STAGES = [
     Stage("upgrade-long", "upgrades that fail in every way, killed at seeded moments (30)", 2400, "long", [
         [PYTHON, "tests/faults/upgrade_faults.py", "--kills", "30"],
     ]),
+    Stage("power-cut", "a machine killed while its database is loaded, then a restore (5)", 900, "long", [
+        [PYTHON, "tests/faults/power_cut.py", "--cuts", "5"],
+    ]),
     Stage("second-core", "sanity and unit on the other ansible-core line (Python 3.12 or 3.13)", 900, "long", [
         [PYTHON, "tests/second_core.py"],
     ]),
