@@ -17,6 +17,7 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils import _adopt,
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 
 COMPOSE_FILES = ("docker-compose.yml", "docker-compose.yaml", "compose.yaml", "compose.yml")
+JOURNALS = "/var/lib/mediaserver/adopt"
 LIMIT = 256 * 1024
 """Configuration files above this size are no configuration files."""
 
@@ -202,8 +203,6 @@ class Reader:
         found["ddclient"] = {k: v for k, v in values.items() if k in ("protocol", "login", "server", "use", "usev4")}
         jails = self.texts("/etc/fail2ban/jail.local", "/etc/fail2ban/jail.d/*.local", "/etc/fail2ban/jail.d/*.conf")
         found["fail2ban"] = _adopt.jails(body for name, body in jails.items() if "mediaserver" not in name)
-            set(re.findall(r"^\[([\w-]+)\]\s*\n(?:[^\[]*\n)*?\s*enabled\s*=\s*true", text, re.M))
-        )
         rules = self.texts("/etc/ufw/user.rules", "/etc/ufw/user6.rules")
         found["ufw"] = re.findall(r"^### tuple ### (.+)$", "\n".join(rules.values()), re.M)
         return found
@@ -219,8 +218,17 @@ class Reader:
                 raise
             found["docker"] = failure.message
         found["units"] = self.units([one["directory"] for one in found["projects"]])
-        found |= {"restic": self.restic(), "cron": self.cron(), **self.system()}
+        found |= {"takeovers": self.takeovers(), "restic": self.restic(), "cron": self.cron(), **self.system()}
         return found
+
+    def takeovers(self) -> list[dict[str, Any]]:
+        """What adopt_services wrote into its journals."""
+        texts = self.texts(f"{JOURNALS}/*/journal.json")
+        read = [json.loads(text) for text in texts.values() if text]
+        return [
+            {"phase": one["phase"], "containers": [o["id"] for o in one["old"]], "projects": one["projects"]}
+            for one in read
+        ]
 
     # secrets
 

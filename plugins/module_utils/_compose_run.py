@@ -26,6 +26,20 @@ PULL_LIMIT = 1800
 LINES = 20
 EXITED_PATIENCE = 10
 
+PROJECT: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "service": {"type": "str"},
+    "directory": {"type": "path", "required": True},
+    "unit": {"type": "str"},
+    "networks": {"type": "list", "elements": "str", "default": []},
+    "wait": {"type": "int", "default": 300},
+}
+NETWORK: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "subnet": {"type": "str", "required": True},
+    "subnet6": {"type": "str"},
+}
+
 
 def desired(params: dict[str, Any]) -> list[Project]:
     """The wanted projects with what their .env says; the caller's digests go first (check mode knows them already)."""

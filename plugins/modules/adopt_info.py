@@ -29,7 +29,7 @@ options:
         type: str
         required: true
       container:
-        description: Id of a container that has it in its environment, or in a file that the variable with C(_FILE) names.
+        description: Id of a container that has it in its environment, or in the file that C(<variable>_FILE) names.
         type: str
       variable:
         description: Name of the variable.

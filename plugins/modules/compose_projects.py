@@ -139,21 +139,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
-from ansible_collections.homelab.mediaserver.plugins.module_utils._compose_run import work
+from ansible_collections.homelab.mediaserver.plugins.module_utils._compose_run import NETWORK, PROJECT, work
 
-PROJECT: dict[str, Any] = {
-    "name": {"type": "str", "required": True},
-    "service": {"type": "str"},
-    "directory": {"type": "path", "required": True},
-    "unit": {"type": "str"},
-    "networks": {"type": "list", "elements": "str", "default": []},
-    "wait": {"type": "int", "default": 300},
-}
-NETWORK: dict[str, Any] = {
-    "name": {"type": "str", "required": True},
-    "subnet": {"type": "str", "required": True},
-    "subnet6": {"type": "str"},
-}
 SPEC: dict[str, Any] = {
     "projects": {"type": "list", "elements": "dict", "required": True, "options": PROJECT},
     "networks": {"type": "list", "elements": "dict", "default": [], "options": NETWORK},
