@@ -9,6 +9,8 @@ QUERY_ARG = {"plan_query": "$(call quote,$(QUERY))"}
 SERVICE_ARGS = $(if $(SERVICE),-e service=$(SERVICE))
 quote = $(subst ','\'',$(subst ",\",$(subst \,\\,$(1))))
 RESTORE_ARGS = $(SERVICE_ARGS) $(foreach name,HOST AT REPOSITORY JOB FILE OF CONFIRM TO,$(if $(findstring command,$(origin $(name))),-e '{"$(shell echo $(name) | tr A-Z a-z)": "$(call quote,$($(name)))"}'))
+given = $(foreach name,$(1),$(if $(findstring command,$(origin $(name))),-e '{"$(shell echo $(name) | tr A-Z a-z)": "$(call quote,$($(name)))"}'))
+RESTORE_ARGS = $(SERVICE_ARGS) $(call given,HOST AT REPOSITORY JOB FILE OF CONFIRM)
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -30,7 +32,7 @@ lab-status: ## what of the lab runs
 	@python3 tests/lab/lab.py status
 
 # --- the site: make VERB ENV=homelab SERVICE=jellyfin -----------------------------------------------------------------
-.PHONY: new site plan verify up down restart status guests logs vpn-profiles proxmox-access backup prune snapshots restore drill upgrade retire recovery-kit recovery-passphrase open-kit rebuild
+.PHONY: new site plan verify up down restart status guests logs vpn-profiles proxmox-access backup prune snapshots restore drill adopt upgrade retire recovery-kit recovery-passphrase open-kit rebuild
 new: ## write the inventory of a new environment: NAME=myhome (SYSTEM=homelab or single-vm, ANSWERS=answers.yml)
 	@.venv/bin/ansible-playbook -i localhost, playbooks/new_environment.yml -e new_name=$(NAME) $(if $(SYSTEM),-e new_system=$(SYSTEM)) $(if $(ANSWERS),-e new_answers=$(abspath $(ANSWERS)))
 	@.venv/bin/ansible-playbook -i inventories/$(NAME) playbooks/new_secrets.yml
@@ -73,6 +75,8 @@ upgrade: ## newer images, with a way back (SERVICE=x: that service only)
 	$(PLAYBOOK) playbooks/upgrade.yml $(SERVICE_ARGS)
 retire: ## archive the data of a service taken out of the inventory, remove all else of it (SERVICE=)
 	$(PLAYBOOK) playbooks/retire.yml $(SERVICE_ARGS)
+adopt: ## take over a set-up made by hand: shows differences; CONFIRM=yes takes over (HOST=, OLD=back|remove)
+	@$(PLAYBOOK) playbooks/adopt.yml $(call given,HOST OLD CONFIRM)
 logs: ## last log lines (LINES=50)
 	@$(PLAYBOOK) playbooks/logs.yml $(SERVICE_ARGS) $(if $(LINES),-e lines=$(LINES))
 

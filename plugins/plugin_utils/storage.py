@@ -33,9 +33,10 @@ def resolve(site: Site) -> None:
                     suggest(storage, known, f"Add it: site_storage: {{{storage}: {{...}}}}"),
                 )
                 continue
-            service.volumes[name] = Volume(
-                name, storage, f"{found['mount'].rstrip('/')}/{folder.strip('/')}", found["mount"].rstrip("/")
-            )
+            mount = found["mount"].rstrip("/")
+            # a set-up that was taken over may use the class's mount itself
+            path = mount if folder.strip("/") == "." else f"{mount}/{folder.strip('/')}"
+            service.volumes[name] = Volume(name, storage, path, mount)
         for name in service.placement["volumes"]:
             if name not in service.spec["volumes"]:
                 site.problems.add(
