@@ -316,12 +316,15 @@ def as_before(one: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
     return state["Status"] == "running" and (one["health"] != "healthy" or health == "healthy")
 
 
-def fresh(params: Mapping[str, Any]) -> Tree:
-    """The journal of a take-over that has not begun."""
+def fresh(params: Mapping[str, Any], taken: Sequence[str]) -> Tree:
+    """The journal of a take-over that has not begun; its stamp is none of those ``taken``."""
     request = {key: params[key] for key in ("old", "data", "stones", "smoke", "units")}
     stones = request.pop("stones")
     names = [one["name"] for one in params["projects"]]
-    return {**request, "steps": stones, "stamp": time.strftime("%Y%m%d-%H%M%S"), "projects": names, "phase": ""}
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    while stamp in taken:
+        stamp += "-2"
+    return {**request, "steps": stones, "stamp": stamp, "projects": names, "phase": ""}
 
 
 def forward(course: Course) -> list[Step]:
@@ -380,7 +383,7 @@ def steps(module: AnsibleModule, courses: Sequence[Course], folder: Path) -> lis
     taken = {one["id"] for course in courses if course.journal["phase"] == "done" for one in course.old}
     if not [one for one in module.params["old"] if one["id"] not in taken]:
         return []
-    journal = fresh(module.params)
+    journal = fresh(module.params, [course.folder.name for course in courses])
     return forward(Course(module, folder / journal["stamp"], journal))
 
 

@@ -78,7 +78,7 @@ inventory:
   type: dict
   returned: success
 reveal:
-  description: Which secrets the running services use and where they stand, as M(homelab.mediaserver.adopt_info) takes it.
+  description: Secrets that the running services use, and where they stand (for M(homelab.mediaserver.adopt_info)).
   type: list
   elements: dict
   returned: success

@@ -40,7 +40,7 @@ SITE: dict[str, Any] = {
         "user": "ops",
         "ssh_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA x"],
     },
-    "site_zones": {"lan": ["10.77.3.0/24"]},
+    "site_zones": {"lan": ["10.77.3.0/24"], "vpn": ["10.8.0.0/24"]},
     "site_network": {
         "gateway": "10.77.3.254",
         "prefix": 24,
@@ -97,8 +97,8 @@ class Site:
         (self.inventory / "group_vars/all/site.yml").write_text(yaml.safe_dump(site))
         groups = {
             "proxmox": {},
-            "extranet": {},
-            "intranet": {"hosts": {"box": {**self.machine.variables, "memory": "16G"}}},
+            "intranet": {},
+            "extranet": {"hosts": {"box": {**self.machine.variables, "memory": "16G"}}},
         }
         (self.inventory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups}}))
 

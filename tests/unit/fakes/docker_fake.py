@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """A stand-in for the commands docker, docker compose and systemctl, with its state in a JSON file (FAKE_STATE).
 
-It knows the calls that compose_projects makes and refuses all others. With FAKE_READ_ONLY every write fails, so that a
+It knows the calls that compose_projects and adopt_services make and refuses all others (containers that compose did
+not start here are in "old", as docker inspect tells them). With FAKE_READ_ONLY every write fails, so that a
 check mode run that writes is found. What it does with a project is scripted in the state: "behave": {project: ...}.
 """
 
@@ -40,6 +41,9 @@ def write(state: dict, what: str) -> None:
 
 
 def ps(state: dict, argv: list[str]) -> None:
+    if "--quiet" in argv:
+        print("\n".join(one["Id"] for one in state.get("old", [])))
+        return
     labels = re.findall(r'\.Label "([^"]+)"', option(argv, "--format"))
     for one in state["containers"]:
         print(
@@ -109,6 +113,56 @@ def start(state: dict, name: str, directory: str, behave: str) -> None:
         fail("Error response from daemon: Bind for 0.0.0.0:80 failed: port is already allocated")
 
 
+def one_old(state: dict, name: str) -> dict:
+    for one in state["old"]:
+        if one["Id"] == name:
+            return one
+    return fail(f"Error response from daemon: No such container: {name}")
+
+
+def old(state: dict, argv: list[str]) -> None:
+    """inspect, update, stop, start, rm and exec of a container that was there before."""
+    verb, names = argv[0], [word for word in argv[1:] if not word.startswith("--")]
+    if verb == "inspect":
+        print(json.dumps([one_old(state, name) for name in names]))
+        return
+    if verb == "exec":
+        execute(state, names)
+        return
+    write(state, " ".join(argv))
+    for name in names:
+        one = one_old(state, name)
+        if verb == "update":
+            policy, _colon, count = option_value(argv, "--restart").partition(":")
+            one["HostConfig"]["RestartPolicy"] = {"Name": policy, "MaximumRetryCount": int(count or 0)}
+        elif verb == "stop":
+            one["State"]["Status"] = "exited"
+        elif verb == "start":
+            one["State"]["Status"] = "running"
+        elif one["State"]["Status"] == "running":
+            fail("cannot remove container: container is running")
+        else:
+            state["old"].remove(one)
+
+
+def option_value(argv: list[str], name: str) -> str:
+    return next(word.partition("=")[2] for word in argv if word.startswith(f"{name}="))
+
+
+def execute(state: dict, words: list[str]) -> None:
+    """A database of two tables, "public.t" with two rows."""
+    if one_old(state, words[0])["State"]["Status"] != "running":
+        fail("container is not running")
+    if words[1] == "psql":
+        print("public.empty 0\npublic.t 2")
+    elif words[1] == "pg_dump":
+        write(state, "dump")
+        rows = "1\n" if state["behave"].get("dump") == "row lost" else "1\n2\n"
+        print(f"COPY public.t (n) FROM stdin;\n{rows}\\.\nCOPY public.empty (n) FROM stdin;\n\\.")
+        if state["behave"].get("dump") != "short":
+            print("-- PostgreSQL database dump complete")
+
+
 def systemctl(state: dict, argv: list[str]) -> None:
     argv = [word for word in argv if word != "--quiet"]
     if argv[0] == "show":
@@ -127,22 +181,28 @@ def logs(state: dict, argv: list[str]) -> None:
         sys.stderr.write(line + "\n")
 
 
+def serve(state: dict, program: str, argv: list[str]) -> None:
+    """One command."""
+    state["calls"].append(" ".join([program, *argv])[:60])
+    if state.get("down") and program == "docker":
+        fail("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?")
+    if program == "systemctl":
+        systemctl(state, argv)
+    elif argv[0] in ("ps", "network", "compose", "logs"):
+        globals()[argv[0]](state, argv[1:])
+    elif argv[0] in ("inspect", "update", "stop", "start", "rm", "exec"):
+        old(state, argv)
+    else:
+        fail(f"unknown command {argv}", 98)
+
+
 def main() -> None:
     path = Path(os.environ["FAKE_STATE"])
     with path.open("r+") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         state = json.load(stream)
-        argv = sys.argv[1:]
-        state["calls"].append(" ".join([Path(sys.argv[0]).name, *argv])[:60])
-        if state.get("down") and Path(sys.argv[0]).name == "docker":
-            fail("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?")
         try:
-            if Path(sys.argv[0]).name == "systemctl":
-                systemctl(state, argv)
-            elif argv[0] in ("ps", "network", "compose", "logs"):
-                globals()[argv[0]](state, argv[1:])
-            else:
-                fail(f"unknown command {argv}", 98)
+            serve(state, Path(sys.argv[0]).name, sys.argv[1:])
         finally:
             stream.seek(0)
             stream.truncate()
