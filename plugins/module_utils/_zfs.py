@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,22 @@ Properties = dict[str, tuple[str, str]]
 UNLIMITED = {"quota", "refquota", "reservation", "refreservation"}
 SIZES = UNLIMITED | {"volsize", "recordsize", "volblocksize", "special_small_blocks"}
 LIMITS = {"filesystem_limit", "snapshot_limit"}
-QUOTA_OF = re.compile(r"(user|group|project)(obj)?quota@.+")
+# those without a name are new in 2.4
+QUOTA_OF = re.compile(r"(user|group|project)(obj)?quota@.+|default(user|group|project)(obj)?quota")
+# other names that zfs and zpool take, but do not print
+SHORT_NAMES = {
+    "alloc": "allocated", "avail": "available", "cap": "capacity", "case": "casesensitivity", "compress": "compression",
+    "dnsize": "dnodesize", "expand": "autoexpand", "fslimit": "filesystem_limit", "listsnaps": "listsnapshots",
+    "rdonly": "readonly", "recsize": "recordsize", "redund_md": "redundant_metadata", "refreserv": "refreservation",
+    "replace": "autoreplace", "reserv": "reservation", "sslimit": "snapshot_limit", "volblock": "volblocksize",
+}  # fmt: skip
+# booleans, and words that stand for them: zfs itself takes none but lower-case on and off
+SWITCHES = {
+    "atime", "autoexpand", "autoreplace", "autotrim", "canmount", "checksum", "compression", "dedup", "delegation",
+    "devices", "encryption", "exec", "listsnapshots", "longname", "multihost", "nbmand", "overlay", "readonly",
+    "relatime", "setuid", "sharenfs", "sharesmb", "utf8only", "vscan", "xattr", "zoned",
+}  # fmt: skip
+WORDS = {"on": "on", "true": "on", "yes": "on", "off": "off", "false": "off", "no": "off"}
 # what `zfs get` prints for another accepted spelling
 ALIASES = {
     ("acltype", "posixacl"): "posix",
@@ -36,7 +50,7 @@ ALIASES = {
     # `zfs get` prints "on" for sa since 2.3; before, it printed "on" for dir (Zfs.get puts that right)
     ("xattr", "on"): "sa",
 }
-CREATE_ONLY = {"casesensitivity", "normalization", "utf8only", "volblocksize", "encryption", "keyformat"}
+CREATE_ONLY = {"casesensitivity", "normalization", "utf8only", "volblocksize", "encryption", "keyformat", "pbkdf2iters"}
 NOT_INHERITED = SIZES - {"recordsize", "special_small_blocks"} | LIMITS | CREATE_ONLY | {"canmount", "keylocation"}
 SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGTPE]?)(?:i?B)?", re.IGNORECASE)
 UNITS = "KMGTPE"
@@ -52,7 +66,8 @@ def bytes_of(value: Any) -> int | None:
     if match is None:
         return None
     factor = 1024 ** (UNITS.index(match[2].upper()) + 1) if match[2] else 1
-    return int(Fraction(match[1]) * factor)
+    whole, _point, rest = match[1].partition(".")
+    return int(whole) * factor + int(rest or 0) * factor // 10 ** len(rest)
 
 
 def show(name: str, value: str) -> str:
@@ -76,6 +91,8 @@ def canonical(name: str, value: Any) -> str:
     if ":" in name and not is_quota_of(name):  # a user property: to the letter, as its reader expects it
         return str(value).lower() if isinstance(value, bool) else str(value)
     text = ("on" if value else "off") if isinstance(value, bool) else str(value)
+    if name in SWITCHES:
+        text = WORDS.get(text.lower(), text)
     if name in LIMITS:
         return "none" if text in ("none", str(2**64 - 1)) else text
     if name in SIZES or is_quota_of(name):
@@ -85,15 +102,22 @@ def canonical(name: str, value: Any) -> str:
         if number is None and not (name == "refreservation" and text == "auto"):
             raise Failure(f"Unable to read property {name}: {text} is no size (30G, 512M, bytes or none)")
         return text if number is None else str(number)
+    if name == "dedup_table_quota":  # none is another thing than 0 there
+        return text if (number := bytes_of(text)) is None else str(number)
     return ALIASES.get((name, text), text.lower() if name == "dnodesize" else text)
 
 
 def canonical_all(properties: Mapping[str, Any], owner: str) -> dict[str, str]:
-    """The wanted properties of one dataset or pool."""
-    for name, value in properties.items():
+    """The wanted properties of one dataset or pool, by the names that zfs prints."""
+    found: dict[str, str] = {}
+    for given, value in properties.items():
+        name = SHORT_NAMES.get(given, given)
         if value is None or isinstance(value, (dict, list)):
             raise Failure(f"Unable to read property {name} of {owner}: {value!r} is no value; to go back, use inherit")
-    return {name: canonical(name, value) for name, value in properties.items()}
+        if name in found:
+            raise Failure(f"Unable to read property {name} of {owner}: it is given twice, as {given}, too")
+        found[name] = canonical(name, value)
+    return found
 
 
 def argument(name: str, value: str) -> str:
@@ -121,7 +145,7 @@ class Command:
 def parse_get(text: str, asked: Iterable[str]) -> dict[str, Properties]:
     """``zfs get -Hp -o name,property,value,source``. A value may hold tabs and line breaks."""
     known, records = set(asked), []
-    for line in text.splitlines():
+    for line in text.removesuffix("\n").split("\n"):  # not splitlines, which knows ends that zfs does not
         fields = line.split("\t", 2)
         if len(fields) == 3 and fields[1] in known:
             records.append(fields)

@@ -15,14 +15,15 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils._zfs import Co
 Who = tuple[str, str]
 """(user, group or everyone; name)"""
 Grants = dict[tuple[Who, str], frozenset[str]]
-"""(who, scope) -> permissions"""
+"""(who, local or descendent) -> permissions: the two that ZFS keeps. What both have is shown, and given, as one."""
 
 HEADINGS = {
     "Local permissions:": "local",
     "Descendent permissions:": "descendent",
     "Local+Descendent permissions:": "both",
 }
-SCOPES = {"local": ("-l",), "descendent": ("-d",), "both": ()}
+PARTS = {"local": ("local",), "descendent": ("descendent",), "both": ("local", "descendent")}
+FLAGS = {"local": ("-l",), "descendent": ("-d",), "both": ()}
 
 
 def parse(text: str, dataset: str) -> Grants:
@@ -30,13 +31,14 @@ def parse(text: str, dataset: str) -> Grants:
     found: Grants = {}
     mine, scope = False, ""
     for line in text.splitlines():
-        if match := re.match(r"---- Permissions on (\S+) -*", line):
+        if match := re.fullmatch(r"---- Permissions on (.*?) -*", line):
             mine, scope = match[1] == dataset, ""
         elif line and not line[0].isspace():
             scope = HEADINGS.get(line.strip(), "")
         elif mine and scope and line.strip():
             who, permissions = parse_line(line.strip())
-            found[who, scope] = permissions
+            for part in PARTS[scope]:
+                found[who, part] = found.get((who, part), frozenset()) | permissions
     return found
 
 
@@ -57,23 +59,28 @@ def wanted(items: Iterable[Mapping[str, Any]], dataset: str, name_of: Callable[[
         whos += [("everyone", "")] if item.get("everyone") else []
         if len(whos) != 1:
             raise Failure(f"Unable to delegate {dataset}: each entry names exactly one of user, group and everyone")
-        key = (whos[0], item["scope"])
-        found[key] = found.get(key, frozenset()) | frozenset(item["permissions"])
+        for part in PARTS["both"]:
+            named = frozenset(item["permissions"]) if part in PARTS[item["scope"]] else frozenset()
+            found[whos[0], part] = found.get((whos[0], part), frozenset()) | named
     return found
+
+
+def by_scope(local: frozenset[str], descendent: frozenset[str]) -> dict[str, frozenset[str]]:
+    return {"both": local & descendent, "descendent": descendent - local, "local": local - descendent}
 
 
 def commands(dataset: str, grants: Grants, current: Grants) -> list[Command]:
     """For those who are named, exactly the permissions that are named; others stay as they are."""
     found = []
-    for (who, scope), permissions in sorted(grants.items()):
-        has = current.get((who, scope), frozenset())
-        for verb, names in (("allow", permissions - has), ("unallow", has - permissions)):
-            if names:
-                kind, name = who
-                words = ("-e",) if kind == "everyone" else (f"-{kind[0]}", name)
-                listed = ",".join(sorted(names))
-                describe = f"{verb} {' '.join(filter(None, who))} {listed} on {dataset}"
-                found.append(Command(describe, ("zfs", verb, *SCOPES[scope], *words, listed, dataset)))
+    for who in sorted({who for who, _part in grants}):
+        want, has = ([held.get((who, part), frozenset()) for part in PARTS["both"]] for held in (grants, current))
+        words = ("-e",) if who[0] == "everyone" else (f"-{who[0][0]}", who[1])
+        for verb, more, less in (("allow", want, has), ("unallow", has, want)):
+            for scope, names in by_scope(more[0] - less[0], more[1] - less[1]).items():
+                if names:
+                    listed = ",".join(sorted(names))
+                    describe = f"{verb} {' '.join(filter(None, who))} {listed} on {dataset}"
+                    found.append(Command(describe, ("zfs", verb, *FLAGS[scope], *words, listed, dataset)))
     return found
 
 
@@ -81,6 +88,7 @@ def view(grants: Grants) -> list[str]:
     """For the diff."""
     return sorted(
         f"{' '.join(filter(None, who))} ({scope}): {', '.join(sorted(names))}"
-        for (who, scope), names in grants.items()
+        for who in {who for who, _part in grants}
+        for scope, names in by_scope(*(grants.get((who, part), frozenset()) for part in PARTS["both"])).items()
         if names
     )

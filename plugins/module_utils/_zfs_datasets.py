@@ -8,91 +8,29 @@ The picture follows each command, inheritance included, so that one run ends whe
 
 from __future__ import annotations
 
-import copy
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _zfs
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 from ansible_collections.homelab.mediaserver.plugins.module_utils._zfs import Command, Properties
+from ansible_collections.homelab.mediaserver.plugins.module_utils._zfs_wanted import (
+    Wanted,
+    below,
+    parents,
+    path_below,
+    renamed,
+)
 
 World = dict[str, Properties]
-BASE = ("type", "used", "available", "mounted", "mountpoint", "canmount", "keystatus", "encryption", "encryptionroot",
-        "keylocation", "keyformat", "volsize", "volblocksize")  # fmt: skip
-NAME = re.compile(r"[A-Za-z][\w.:-]*(/[\w.:][\w.: -]*)*", re.ASCII)
 BLOCK = 16384  # what zfs takes for volblocksize since 2.2; only used to compare sizes of volumes that do not exist
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A dataset as wanted, in canonical form."""
-
-    name: str
-    volume: bool = False
-    size: int = 0
-    sparse: bool = False
-    properties: dict[str, str] = field(default_factory=dict)
-    inherit: tuple[str, ...] = ()
-    encryption: Mapping[str, Any] | None = None
-    mounted: bool = True
-    renamed_from: str | None = None
-
-    @property
-    def kind(self) -> str:
-        return "volume" if self.volume else "filesystem"
-
-
-def wanted(item: Mapping[str, Any]) -> Wanted:
-    """One present item of the module's list; refuses what contradicts itself."""
-    name, props = item["name"], _zfs.canonical_all(item.get("properties") or {}, item["name"])
-    size, inherit = item.get("size"), tuple(item.get("inherit") or ())
-    problem = None
-    if not NAME.fullmatch(name):
-        problem = "this is no name of a dataset (pool/dataset)"
-    elif size is None and item.get("type") == "volume":
-        problem = "a volume needs a size"
-    elif size is not None and item.get("type") == "filesystem":
-        problem = "only a volume has a size; for a file system set the property quota"
-    elif size is not None and _zfs.bytes_of(size) is None:
-        problem = f"{size} is no size (30G, 512M or bytes)"
-    elif "volsize" in props:
-        problem = "the size of a volume is given by size, not by the property volsize"
-    elif both := sorted(set(props) & set(inherit)):
-        problem = f"{', '.join(both)} cannot be set and inherited at once"
-    elif item.get("encryption") and {"encryption", "keyformat", "keylocation"} & set(props):
-        problem = "encryption is given by encryption, not by properties"
-    elif item.get("renamed_from") and item["renamed_from"].split("/")[0] != name.split("/")[0]:
-        problem = f"{item['renamed_from']} is in another pool and cannot be renamed to it"
-    if problem:
-        raise Failure(f"Unable to manage dataset {name}: {problem}")
-    return Wanted(name, size is not None, _zfs.bytes_of(size) or 0 if size is not None else 0, bool(item.get("sparse")),
-                  props, inherit, item.get("encryption"), item.get("mounted", True) is not False,
-                  item.get("renamed_from"))  # fmt: skip
-
-
-def asked(items: list[Wanted]) -> list[str]:
-    """Every property that has to be read."""
-    extra = {name for item in items for name in (*item.properties, *item.inherit)}
-    return [*BASE, *sorted(extra - set(BASE))]
-
-
-def parents(name: str) -> list[str]:
-    """``tank/a`` and ``tank`` for ``tank/a/b``: the nearest first."""
-    parts = name.split("/")
-    return ["/".join(parts[:end]) for end in range(len(parts) - 1, 0, -1)]
-
-
-def below(name: str, top: str) -> bool:
-    return name.startswith(f"{top}/")
 
 
 class Planner:
     """``world`` is the picture; ``commands``, ``before`` and ``after`` grow with each dataset."""
 
     def __init__(self, world: World) -> None:
-        self.world = copy.deepcopy(world)
+        self.world = {name: dict(props) for name, props in world.items()}
         self.commands: list[Command] = []
         self.before: dict[str, Any] = {}
         self.after: dict[str, Any] = {}
@@ -114,8 +52,21 @@ class Planner:
         missing = len(parents(item.name)) > 1 and parents(item.name)[0] not in self.world
         self.run(f"rename {old} to {item.name}", "zfs", "rename", *(["-p"] if missing else []), old, item.name)
         self.world = {renamed(name, old, item.name): props for name, props in self.world.items()}
+        for name in sorted(name for name in self.world if name == item.name or below(name, item.name)):
+            self.take_over(name, old)
         self.renames.append((old, item.name))
         return True
+
+    def take_over(self, name: str, old: str) -> None:
+        """What a dataset that moved inherits at its new place; ``old`` is where the top of what moved was."""
+        for prop, (_value, source) in self.world[name].items():
+            if prop in _zfs.NOT_INHERITED or _zfs.is_quota_of(prop):
+                continue
+            above = next((above for above in parents(name) if prop in self.world.get(above, {})), None)
+            if above and (source == "default" or source.removeprefix("inherited from ") in parents(old)):
+                value, where = self.world[above][prop]
+                where = f"inherited from {above}" if where in ("local", "received") else where
+                self.world[name][prop] = (path_below(prop, value, above, name), where)
 
     # --- one dataset --------------------------------------------------------------------------------------------------
     def dataset(self, item: Wanted) -> None:
@@ -126,9 +77,14 @@ class Planner:
         read = self.world[item.name]
         if self.value(item.name, "type") != item.kind:
             raise Failure(f"Unable to manage {item.kind} {item.name}: it is a {self.value(item.name, 'type')}")
-        before = {prop: _zfs.show(prop, _zfs.canonical(prop, self.value(item.name, prop))) for prop in item.properties}
+        self.check_settable(item, read)
+        before = {
+            prop: _zfs.show(
+                prop, _zfs.canonical(prop, self.value(item.name, prop)) if self.differs(item, prop) else value
+            )
+            for prop, value in item.properties.items()
+        }
         before.update({prop: self.origin(item.name, prop) for prop in item.inherit})
-        self.check_create_only(item, read)
         self.unlock(item, before)
         self.resize(item, before)
         self.change(item)
@@ -156,8 +112,9 @@ class Planner:
             argv += ["-o", pair]
         self.run(f"create {'volume' if item.volume else 'file system'} {item.name}", *argv, item.name)
         self.set(item.name, later)
+        mounted = item.mounted and not item.volume and self.gets_mounted(item)
         self.world[item.name] = {
-            "type": (item.kind, "-"), "mounted": ("yes" if item.mounted and not item.volume else "no", "-"),
+            "type": (item.kind, "-"), "mounted": ("yes" if mounted else "no", "-"),
             **{prop: (value, "local") for prop, value in item.properties.items()},
         }  # fmt: skip
         for parent in parents(item.name)[:-1]:
@@ -167,7 +124,14 @@ class Planner:
         after.update({"encryption": item.encryption["algorithm"]} if item.encryption else {})
         self.before[item.name], self.after[item.name] = "absent", after or "present"
 
-    def check_create_only(self, item: Wanted, read: Properties) -> None:
+    def gets_mounted(self, item: Wanted) -> bool:
+        """Whether `zfs create` mounts a file system: not without a path of its own or of one above."""
+        path = item.properties.get("mountpoint")
+        for above in parents(item.name) if path is None else ():
+            path = path or self.world.get(above, {}).get("mountpoint", (None, "-"))[0]
+        return item.properties.get("canmount", "on") == "on" and path not in ("none", "legacy")
+
+    def check_settable(self, item: Wanted, read: Properties) -> None:
         fixed = dict(item.properties)
         root = read.get("encryptionroot", ("-", "-"))[0]
         if item.encryption and root not in ("-", item.name):
@@ -175,9 +139,11 @@ class Planner:
         if item.encryption:
             fixed["encryption"] = _zfs.canonical("encryption", item.encryption["algorithm"])
             fixed["keyformat"] = item.encryption["key_format"]
-        for prop in sorted(_zfs.CREATE_ONLY & set(fixed)):
-            has = self.value(item.name, prop)
-            if not _zfs.same(prop, fixed[prop], has):
+        for prop in sorted(fixed):
+            has, source = read.get(prop, ("-", "-"))
+            if (has, source) == ("-", "-") and ":" not in prop and not _zfs.is_quota_of(prop):
+                raise Failure(f"Unable to set {prop} of {item.name}: a {item.kind} has no such property")
+            if prop in _zfs.CREATE_ONLY and not _zfs.same(prop, fixed[prop], has):
                 raise Failure(
                     f"Unable to set {prop} of {item.name}: it is {has}, wanted is {fixed[prop]}, and it can only be "
                     "chosen when the dataset is made; make a new dataset and move the data",
@@ -209,6 +175,9 @@ class Planner:
             self.run(f"grow volume {item.name} to {_zfs.show('volsize', str(size))}", "zfs", "set", f"volsize={size}",
                      item.name)  # fmt: skip
             self.world[item.name]["volsize"] = (str(size), "local")
+            reserved = self.value(item.name, "refreservation")
+            if reserved.isdigit() and int(reserved) >= has:  # zfs lets it grow along
+                self.world[item.name]["refreservation"] = (str(int(reserved) + size - has), "local")
         elif item.size < has and item.size <= has - max(block, 131072):
             raise Failure(
                 f"Unable to shrink volume {item.name} from {_zfs.show('volsize', str(has))} to "
@@ -216,12 +185,15 @@ class Planner:
             )
 
     def change(self, item: Wanted) -> None:
-        differ = {
-            prop: value
-            for prop, value in item.properties.items()
-            if not _zfs.same(prop, value, self.value(item.name, prop)) and prop not in _zfs.CREATE_ONLY
-        }
-        self.set(item.name, differ)
+        self.set(item.name, {prop: value for prop, value in item.properties.items() if self.differs(item, prop)})
+
+    def differs(self, item: Wanted, prop: str) -> bool:
+        wanted, (has, source) = item.properties[prop], self.world[item.name].get(prop, ("-", "-"))
+        if prop in _zfs.CREATE_ONLY:
+            return False
+        if prop == "refreservation" and wanted == "auto":  # what a volume takes at most: its size and more for metadata
+            return not (has.isdigit() and int(has) >= int(self.value(item.name, "volsize")))
+        return not _zfs.same(prop, wanted, has) or (":" in prop and (has, source) == ("-", "-"))
 
     def set(self, name: str, properties: Mapping[str, str]) -> None:
         """All that differs in one command, and what those below inherit of it."""
@@ -250,8 +222,7 @@ class Planner:
         for name, props in self.world.items():
             source = props.get(prop, ("", ""))[1]
             if below(name, top) and (source in ("default", "-") or source.removeprefix("inherited from ") in above):
-                path = prop == "mountpoint" and value.startswith("/")
-                props[prop] = (value + name.removeprefix(top) if path else value, f"inherited from {top}")
+                props[prop] = (path_below(prop, value, top, name), f"inherited from {top}")
 
     def origin(self, name: str, prop: str) -> str:
         """How a property to be inherited is set now."""
@@ -278,10 +249,6 @@ class Planner:
         # `zfs set mountpoint` may have done it
         fine = "already mounted" if item.mounted else "not currently mounted"
         self.commands.append(Command(f"{verb} {item.name}", ("zfs", verb, item.name), fine=fine))
-
-
-def renamed(name: str, old: str, new: str) -> str:
-    return new + name.removeprefix(old) if name == old or below(name, old) else name
 
 
 def encryption_arguments(item: Wanted) -> list[str]:

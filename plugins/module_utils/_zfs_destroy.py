@@ -11,38 +11,65 @@ from typing import Any
 
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 from ansible_collections.homelab.mediaserver.plugins.module_utils._zfs import Command
-from ansible_collections.homelab.mediaserver.plugins.module_utils._zfs_datasets import NAME, below, parents, renamed
+from ansible_collections.homelab.mediaserver.plugins.module_utils._zfs_wanted import NAME, below, parents, renamed
 
 # disks of guests: Proxmox VE makes and destroys them itself
-GUESTS = re.compile(r"(vm|base|subvol|basevol)-\d+-")
-LIST = ("zfs", "list", "-Hp", "-r", "-t", "filesystem,volume,snapshot", "-o", "name,type")
+GUESTS = re.compile(r".*/(vm|base|subvol|basevol)-\d+-")
+LIST = ("zfs", "list", "-Hp", "-r", "-t", "filesystem,volume,snapshot", "-o", "name,type,userrefs,clones")
 
 
 class Listing:
     """Everything at and below some datasets, under the names that they have after the renames of this run."""
 
     def __init__(self, text: str, renames: Sequence[tuple[str, str]] = ()) -> None:
-        rows = [line.split("\t") for line in text.splitlines() if "\t" in line]
-        for row in rows:
-            for old, new in renames:
-                dataset, mark, snapshot = row[0].partition("@")
-                row[0] = renamed(dataset, old, new) + mark + snapshot
-        self.datasets = {row[0]: row[1] for row in rows if row[1] != "snapshot"}
+        self.datasets: dict[str, str] = {}
         self.snapshots: dict[str, list[str]] = {}
-        for row in rows:
-            if row[1] == "snapshot":
-                self.snapshots.setdefault(row[0].partition("@")[0], []).append(row[0])
+        self.held: set[str] = set()
+        self.clones: dict[str, list[str]] = {}
+        for name, kind, holds, clones in (line.split("\t") for line in text.splitlines() if "\t" in line):
+            dataset, _at, snapshot = name.partition("@")
+            for old, new in renames:
+                dataset = renamed(dataset, old, new)
+            if kind != "snapshot":
+                self.datasets[dataset] = kind
+                continue
+            self.snapshots.setdefault(dataset, []).append(f"{dataset}@{snapshot}")
+            if holds not in ("0", "-"):
+                self.held.add(dataset)
+            for clone in clones.split(",") if clones not in ("", "-") else ():
+                for old, new in renames:
+                    clone = renamed(clone, old, new)
+                self.clones.setdefault(dataset, []).append(clone)
 
     def tree(self, top: str) -> list[str]:
         return [name for name in self.datasets if name == top or below(name, top)]
+
+    def ties(self, names: Sequence[str], going: Iterable[str]) -> str | None:
+        """Why ZFS will not destroy these, with their snapshots: what people or other datasets still want of them."""
+        for name in names:
+            if clones := [clone for clone in self.clones.get(name, []) if clone not in {*names, *going}]:
+                return f"{', '.join(clones)} is a clone of a snapshot of {name}"
+            if name in self.held:
+                return f"a snapshot of {name} is held"
+        return None
+
+    def clones_first(self, names: Sequence[str]) -> list[str]:
+        """Deepest first, and a clone before what it is a clone of."""
+        left = sorted(names, key=lambda name: (-name.count("/"), name))
+        found: list[str] = []
+        while left:
+            free = [name for name in left if not any(other in self.clones.get(name, []) or below(other, name)
+                                                     for other in left)]  # fmt: skip
+            found += free[:1] or left[:1]
+            left.remove(found[-1])
+        return found
 
     def snapshot_count(self, names: Iterable[str]) -> int:
         return sum(len(self.snapshots.get(name, [])) for name in names)
 
 
 def check_absent(items: Sequence[Mapping[str, Any]], present: Iterable[str], listing: Listing) -> list[str]:
-    """The datasets that are absent by name and still there, deepest first; refuses what was not asked for in so many
-    words."""
+    """The datasets that are absent by name and still there; refuses what was not asked for in so many words."""
     gone = {item["name"] for item in items}
     found = []
     for item in items:
@@ -68,16 +95,28 @@ def check_absent(items: Sequence[Mapping[str, Any]], present: Iterable[str], lis
                 "destroy_snapshots: true if they may be lost, too",
                 dataset=name,
             )
+        if tie := listing.ties([name], gone):
+            raise Failure(f"Unable to destroy dataset {name}: {tie}; see zfs promote and zfs release", dataset=name)
         found.append(name)
-    return sorted(found, key=lambda name: (-name.count("/"), name))
+    return found
 
 
 def check_purge(
-    purge: Mapping[str, Any] | None, present: Iterable[str], absent: Iterable[str], listing: Listing
+    purge: Mapping[str, Any] | None, present: Sequence[str], absent: Sequence[str], listing: Listing
 ) -> tuple[list[str], dict[str, str]]:
-    """Unlisted datasets below the parents, deepest first, and those that stay with the reason."""
-    if not purge:
-        return [], {}
+    """Unlisted datasets below the parents, and those that stay with the reason."""
+    going: set[str] = set(listing.datasets)
+    while purge:  # until no clone that stays holds one that goes
+        doomed, kept = purged(purge, present, absent, listing, going)
+        if going == {*doomed, *absent}:
+            return doomed, kept
+        going = {*doomed, *absent}
+    return [], {}
+
+
+def purged(
+    purge: Mapping[str, Any], present: Iterable[str], absent: Iterable[str], listing: Listing, going: Iterable[str]
+) -> tuple[list[str], dict[str, str]]:
     named = set(present) | set(absent)
     needed = {above for name in present for above in parents(name)}
     doomed: list[str] = []
@@ -88,7 +127,7 @@ def check_purge(
         if outside or inside or name in named or name in needed:
             continue
         tree = listing.tree(name)
-        if any(GUESTS.match(member.rpartition("/")[2]) for member in tree):
+        if any(GUESTS.match(f"{member}/") for member in tree):
             kept[name] = "Proxmox VE's own"
         elif any(member in named for member in tree[1:]):
             kept[name] = "something below it is listed"
@@ -96,15 +135,17 @@ def check_purge(
             kept[name] = "it has children"
         elif listing.snapshot_count(tree) and not purge["snapshots"]:
             kept[name] = "it has snapshots"
+        elif tie := listing.ties(tree, going):
+            kept[name] = tie
         else:
             doomed += tree
-    return sorted(doomed, key=lambda name: (-name.count("/"), name)), kept
+    return doomed, kept
 
 
 def commands(names: Sequence[str], listing: Listing) -> list[Command]:
     """Each dataset alone, snapshots before it: never -r, which would also take what appeared since it was read."""
     found = []
-    for name in names:
+    for name in listing.clones_first(names):
         if listing.snapshots.get(name):
             marks = ",".join(mark.partition("@")[2] for mark in listing.snapshots[name])
             found.append(Command(f"destroy the snapshots of {name}", ("zfs", "destroy", f"{name}@{marks}")))

@@ -9,7 +9,13 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ansible_collections.homelab.mediaserver.plugins.module_utils import _zfs, _zfs_datasets, _zfs_pools, _zfs_status
+from ansible_collections.homelab.mediaserver.plugins.module_utils import (
+    _zfs,
+    _zfs_datasets,
+    _zfs_pools,
+    _zfs_status,
+    _zfs_wanted,
+)
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 from ansible_collections.homelab.mediaserver.plugins.module_utils._zfs import Command, Zfs
 from ansible_collections.homelab.mediaserver.plugins.module_utils._zfs_devices import Disks, first_partition
@@ -54,7 +60,7 @@ class Host:
 
     @staticmethod
     def root_properties(items: Sequence[Item]) -> list[str]:
-        return [*_zfs_datasets.asked([root_wanted(item) for item in items]), DEBIAN_SCRUB]
+        return [*_zfs_wanted.asked([root_wanted(item) for item in items]), DEBIAN_SCRUB]
 
     def read_timers(self, names: Sequence[str]) -> dict[str, str]:
         units = [unit.format(name) for name in names for unit in _zfs_pools.SCRUBS.values()]
@@ -67,10 +73,10 @@ class Host:
         return {block.get("Id", ""): block.get("UnitFileState", "") for block in blocks}
 
 
-def root_wanted(item: Item) -> _zfs_datasets.Wanted:
+def root_wanted(item: Item) -> _zfs_wanted.Wanted:
     """The pool's first file system."""
     properties = {**item["filesystem_properties"], **({"mountpoint": item["mountpoint"]} if item["mountpoint"] else {})}
-    return _zfs_datasets.wanted({"name": item["name"], "properties": properties})
+    return _zfs_wanted.wanted({"name": item["name"], "properties": properties})
 
 
 class Pools:

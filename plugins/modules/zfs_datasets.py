@@ -47,7 +47,7 @@ options:
         default: false
       properties:
         description:
-          - Native and user properties. Those that are not named stay as they are.
+          - Native and user properties, by any name that C(zfs) takes. Those that are not named stay as they are.
           - A value that the dataset inherits and that is as wanted stays inherited.
           - User properties (with a colon) are set to the letter; booleans become C(true) and C(false).
           - Those that can only be chosen when a dataset is made are an error when they differ.
@@ -91,8 +91,8 @@ options:
         type: str
       allow:
         description:
-          - Delegated permissions. Those who are named get exactly what is named; an empty list takes all away.
-          - Others stay as they are.
+          - Delegated permissions. Those who are named get exactly what is named in all their entries, of every scope;
+            an empty list takes all away. Others stay as they are.
         type: list
         elements: dict
         default: []
@@ -118,7 +118,8 @@ options:
             choices: [both, local, descendent]
             default: both
       renamed_from:
-        description: Former name. Is renamed, with all below it, when the new name does not exist.
+        description:
+          - Former name. Is renamed, with all below it, when the new name does not exist. O(purge) leaves it alone.
         type: str
       state:
         description: V(absent) destroys it, if O(datasets[].destroy) says so, too.
@@ -136,7 +137,8 @@ options:
   purge:
     description:
       - Destroy datasets that are not listed. Unset destroys none.
-      - Disks of Proxmox VE's guests (C(vm-100-disk-0), C(subvol-...), C(base-...)) always stay.
+      - Disks of Proxmox VE's guests (C(vm-100-disk-0), C(subvol-...), C(base-...)) and all below them always stay, as
+        does what has held snapshots or clones.
     type: dict
     suboptions:
       below:
@@ -185,11 +187,13 @@ import functools
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile, _zfs, _zfs_allow, _zfs_destroy
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile, _zfs, _zfs_wanted
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _zfs_datasets as datasets
 from ansible_collections.homelab.mediaserver.plugins.module_utils._lock import lock
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure, Plan, Step
-from ansible_collections.homelab.mediaserver.plugins.module_utils._zfs_owner import Owners, name_of
+
+# What only some lists need is imported where it is: a module comes as source, so each file costs its compilation, every
+# run anew.
 
 KEY = {
     "key_file": {"type": "path", "required": True, "no_log": False},
@@ -232,39 +236,49 @@ SPEC: dict[str, Any] = {
 }
 
 
-def read(zfs: _zfs.Zfs, present: list[datasets.Wanted], absent: list[str]) -> datasets.World:
+def read(zfs: _zfs.Zfs, present: list[_zfs_wanted.Wanted], absent: list[str]) -> datasets.World:
     """One process; a second one only where something has to be renamed."""
     names = {item.name for item in present} | {item.renamed_from for item in present if item.renamed_from} | {*absent}
-    names |= {above for item in present for above in datasets.parents(item.name)}
-    properties = datasets.asked(present)
+    names |= {above for item in present for above in _zfs_wanted.parents(item.name)}
+    properties = _zfs_wanted.asked(present)
     world = zfs.get(sorted(names), properties)
     moving = [item.renamed_from for item in present if item.renamed_from in world and item.name not in world]
     return {**world, **(zfs.get(moving, properties, recursive=True) if moving else {})}
 
 
-def plan(params: dict[str, Any], zfs: _zfs.Zfs, owners: Owners) -> tuple[Plan, dict[str, Any]]:
+def plan(params: dict[str, Any], zfs: _zfs.Zfs) -> tuple[Plan, dict[str, Any]]:
     listed = params["datasets"]
     names = [item["name"] for item in listed]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise Failure(f"Unable to manage dataset {twice[0]}: it is listed twice")
     items = {item["name"]: item for item in listed if item["state"] == "present"}
     absent = [item for item in listed if item["state"] == "absent"]
-    present = [datasets.wanted(items[name]) for name in sorted(items)]
+    present = [_zfs_wanted.wanted(items[name]) for name in sorted(items)]
     world = read(zfs, present, [item["name"] for item in absent])
     planner = datasets.Planner(world)
     for item in sorted(present, key=lambda item: item.name.split("/")):
         planner.dataset(item)
         delegate(zfs, planner, items[item.name])
-        owners.plan(planner, item.name, items[item.name])
-    kept = destroy(zfs, planner, params["purge"], absent, list(items))
+        own(zfs, planner, items[item.name])
+    kept = destroy(zfs, planner, params["purge"], absent, present)
     steps = tuple(Step(command.describe, functools.partial(zfs.write, command)) for command in planner.commands)
     warnings = (*planner.warnings, *(f"{name} is not listed and stays: {why}" for name, why in kept.items()))
     return Plan(planner.before, planner.after, steps, warnings, {"kept": kept}), view(world, names)
 
 
+def own(zfs: _zfs.Zfs, planner: datasets.Planner, item: dict[str, Any]) -> None:
+    if any(item[key] is not None for key in ("owner", "group", "mode")):
+        from ansible_collections.homelab.mediaserver.plugins.module_utils._zfs_owner import Owners
+
+        Owners(zfs).plan(planner, item["name"], item)
+
+
 def delegate(zfs: _zfs.Zfs, planner: datasets.Planner, item: dict[str, Any]) -> None:
     if not item["allow"]:
         return
+    from ansible_collections.homelab.mediaserver.plugins.module_utils import _zfs_allow
+    from ansible_collections.homelab.mediaserver.plugins.module_utils._zfs_owner import name_of
+
     name = item["name"]
     source = next((old for old, new in planner.renames if new == name), name)
     exists = planner.before[name] != "absent"
@@ -280,16 +294,26 @@ def delegate(zfs: _zfs.Zfs, planner: datasets.Planner, item: dict[str, Any]) -> 
 
 
 def destroy(
-    zfs: _zfs.Zfs, planner: datasets.Planner, purge: Any, absent: list[dict[str, Any]], present: list[str]
+    zfs: _zfs.Zfs,
+    planner: datasets.Planner,
+    purge: Any,
+    absent: list[dict[str, Any]],
+    present: list[_zfs_wanted.Wanted],
 ) -> dict[str, str]:
     """Last, so that nothing is lost for a run that fails on its way."""
+    if not (purge or absent):
+        return {}
+    from ansible_collections.homelab.mediaserver.plugins.module_utils import _zfs_destroy
+
+    names = [item.name for item in present]
+    former = [item.renamed_from for item in present if item.renamed_from]
     tops = sorted(
         {*[item["name"] for item in absent if item["name"] in planner.world], *(purge or {}).get("below", [])}
     )
     text = zfs.read([*_zfs_destroy.LIST, *tops], "list the datasets", _zfs.GONE) if tops else ""
     listing = _zfs_destroy.Listing(text, planner.renames)
-    named = _zfs_destroy.check_absent(absent, present, listing)
-    doomed, kept = _zfs_destroy.check_purge(purge, present, [item["name"] for item in absent], listing)
+    named = _zfs_destroy.check_absent(absent, names, listing)
+    doomed, kept = _zfs_destroy.check_purge(purge, [*names, *former], [item["name"] for item in absent], listing)
     for name in (*named, *doomed):
         planner.before[name], planner.after[name] = listing.datasets[name], "absent"
     planner.commands += _zfs_destroy.commands([*named, *(name for name in doomed if name not in named)], listing)
@@ -305,10 +329,10 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     zfs = _zfs.Zfs(_zfs.runner(module))
     names = [item["name"] for item in module.params["datasets"]]
     with lock("zfs"):
-        made, seen = plan(module.params, zfs, Owners(zfs))
+        made, seen = plan(module.params, zfs)
 
         def read_back() -> dict[str, Any]:
-            return {"datasets": view(zfs.get(names, datasets.BASE), names) if made.steps else seen}
+            return {"datasets": view(zfs.get(names, _zfs_wanted.BASE), names) if made.steps else seen}
 
         return _reconcile.run(module, made, read_back)
 

@@ -52,7 +52,8 @@ class ZfsFake(Commands):
 
     def add(self, name: str, kind: str = "filesystem", **local: str) -> dict[str, Any]:
         mounted = kind == "filesystem" and local.get("canmount", "on") == "on"
-        self.datasets[name] = {"type": kind, "local": dict(local), "mounted": mounted, "snapshots": [], "allow": {}}
+        self.datasets[name] = {"type": kind, "local": dict(local), "mounted": mounted, "snapshots": [], "holds": [],
+                               "allow": {}}  # fmt: skip
         return self.datasets[name]
 
     def write(self, *words: str) -> None:
@@ -149,9 +150,14 @@ class ZfsFake(Commands):
                 missing.append(f"cannot open '{top}': dataset does not exist\n")
             for name, body in sorted(self.datasets.items()):
                 if f"{name}/".startswith(f"{top}/"):
-                    rows.append(f"{name}\t{body['type']}\n")
-                    rows += [f"{name}@{snapshot}\tsnapshot\n" for snapshot in body["snapshots"]]
+                    rows.append(f"{name}\t{body['type']}\t-\t-\n")
+                    for snapshot in body["snapshots"]:
+                        held, clones = body["holds"].count(snapshot), self.clones(f"{name}@{snapshot}")
+                        rows.append(f"{name}@{snapshot}\tsnapshot\t{held}\t{','.join(clones) or '-'}\n")
         return (1 if missing else 0), "".join(rows), "".join(missing)
+
+    def clones(self, snapshot: str) -> list[str]:
+        return [name for name, body in sorted(self.datasets.items()) if body.get("origin") == snapshot]
 
     def stored(self, pair: str) -> tuple[str, str]:
         prop, _equal, value = pair.partition("=")
@@ -215,6 +221,11 @@ class ZfsFake(Commands):
         name, _at, marks = words[-1].partition("@")
         body = self.datasets[name]
         if marks:
+            for snapshot in marks.split(","):
+                if self.clones(f"{name}@{snapshot}"):
+                    return error(f"cannot destroy '{name}@{snapshot}': snapshot has dependent clones")
+                if snapshot in body["holds"]:
+                    return error(f"cannot destroy snapshot {name}@{snapshot}: dataset is busy")
             body["snapshots"] = [snapshot for snapshot in body["snapshots"] if snapshot not in marks.split(",")]
             return 0
         if body["snapshots"] or any(other.startswith(f"{name}/") for other in self.datasets):
@@ -239,27 +250,31 @@ class ZfsFake(Commands):
     def zfs_allow(self, words: list[str]) -> Any:
         if len(words) == 1:
             grants = self.datasets[words[0]]["allow"]
-            lines = [f"---- Permissions on {words[0]} {'-' * 40}"] if grants else []
-            for scope, heading in (("-l", "Local"), ("-d", "Descendent"), ("", "Local+Descendent")):
-                mine = [
-                    f"\t{who} {','.join(sorted(names))}" for (at, who), names in grants.items() if at == scope and names
-                ]
-                lines += [f"{heading} permissions:", *mine] if mine else []
+            lines = [f"---- Permissions on {words[0]} {'-' * 40}"] if any(grants.values()) else []
+            for flags, heading in (({"-l"}, "Local"), ({"-d"}, "Descendent"), ({"-l", "-d"}, "Local+Descendent")):
+                shown = []
+                for who in sorted({who for _flag, who in grants}):
+                    names = {name for (_flag, other), named in grants.items() if other == who for name in named}
+                    mine = {name for name in names if {flag for flag in ("-l", "-d") if name in grants.get((flag, who), ())} == flags}  # fmt: skip  # noqa: E501
+                    shown += [f"\t{who} {','.join(sorted(mine))}"] if mine else []
+                lines += [f"{heading} permissions:", *shown] if shown else []
             return "\n".join(lines) + "\n"
-        grants, key, names = self.grant(words)
-        grants[key] = grants.get(key, set()) | names
+        grants, keys, names = self.grant(words)
+        for key in keys:
+            grants[key] = grants.get(key, set()) | names
         return 0
 
     def zfs_unallow(self, words: list[str]) -> Any:
-        grants, key, names = self.grant(words)
-        grants[key] -= names
+        grants, keys, names = self.grant(words)
+        for key in keys:
+            grants[key] = grants.get(key, set()) - names
         return 0
 
     def grant(self, words: list[str]) -> Any:
-        scope = words[0] if words[0] in ("-l", "-d") else ""
+        scopes = [words[0]] if words[0] in ("-l", "-d") else ["-l", "-d"]
         flags = {"-u": "user", "-g": "group"}
         who = "everyone" if "-e" in words else next(f"{kind} {words[words.index(flag) + 1]}" for flag, kind in flags.items() if flag in words)  # fmt: skip  # noqa: E501
-        return self.datasets[words[-1]]["allow"], (scope, who), set(words[-2].split(","))
+        return self.datasets[words[-1]]["allow"], [(scope, who) for scope in scopes], set(words[-2].split(","))
 
     # --- zpool --------------------------------------------------------------------------------------------------------
     def zpool_get(self, words: list[str]) -> Any:

@@ -38,6 +38,13 @@ def out(name: str) -> str:
         ("com.sun:auto-snapshot", [False, "false"], "false"),
         ("x:size", ["30G"], "30G"),
         ("x:count", [3], "3"),
+        ("readonly", ["Yes", "ON", "True", True], "on"),
+        ("comment", ["Yes"], "Yes"),
+        ("mountpoint", ["no"], "no"),
+        ("dedup_table_quota", ["1G", 1073741824], "1073741824"),
+        ("dedup_table_quota", ["auto"], "auto"),
+        ("defaultuserquota", ["1G"], "1073741824"),
+        ("defaultgroupobjquota", ["none", 0], "0"),
     ],
 )
 def test_one_canonical_form(prop, values, canonical):
@@ -90,6 +97,12 @@ def test_values_with_tabs_and_line_breaks():
     assert found["tank/a"]["x:lines"] == ("one\ttwo\nthree\tfour", "local")
     assert found["tank/a"]["quota"] == ("0", "default")
     assert found["tank"]["x:lines"] == ("-", "-")
+
+
+@pytest.mark.parametrize("mark", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r"])
+def test_line_ends_that_zfs_does_not_know(mark):
+    found = _zfs.parse_get(f"tank\tx:y\ta{mark}b\tlocal\ntank\tquota\t0\tdefault\n", ["x:y", "quota"])
+    assert found["tank"] == {"x:y": (f"a{mark}b", "local"), "quota": ("0", "default")}
 
 
 def test_missing_datasets_are_a_narrow_case():
@@ -260,10 +273,12 @@ def test_permissions_as_recorded():
     assert found == {
         (("group", "backup-user"), "local"): frozenset({"diff"}),
         (("everyone", ""), "descendent"): frozenset({"hold"}),
-        (("user", "4242"), "both"): frozenset({"send", "receive", "@set"}),
+        (("user", "4242"), "local"): frozenset({"send", "receive", "@set"}),
+        (("user", "4242"), "descendent"): frozenset({"send", "receive", "@set"}),
     }
     above = _zfs_allow.parse(out("allow"), "tank")
-    assert above == {(("user", "backup-user"), "both"): frozenset({"create", "mount", "send"})}
+    names = frozenset({"create", "mount", "send"})
+    assert above == {(("user", "backup-user"), part): names for part in ("local", "descendent")}
     assert _zfs_allow.parse(out("allow nothing"), "tank/odd") == {}
 
 
@@ -273,18 +288,25 @@ def test_permissions_compared():
         {"everyone": True, "permissions": ["diff"], "scope": "local"},
         {"group": "media", "permissions": [], "scope": "descendent"},
     ]
-    current = {
-        (("user", "anna"), "both"): frozenset({"hold", "mount"}),
-        (("group", "media"), "descendent"): frozenset({"create"}),
-        (("user", "other"), "both"): frozenset({"send"}),
-    }
-    commands = _zfs_allow.commands("tank/a", _zfs_allow.wanted(items, "tank/a", lambda _kind, name: name), current)
+    text = (
+        "---- Permissions on tank/two words -----------------------------------\n"
+        "Local permissions:\n\tuser anna clone\n"
+        "Descendent permissions:\n\tgroup media create\n"
+        "Local+Descendent permissions:\n\tuser anna hold,mount\n\tuser other send\n"
+        "---- Permissions on tank ----------------------------------------------\n"
+        "Local+Descendent permissions:\n\tuser anna send\n"
+    )
+    current = _zfs_allow.parse(text, "tank/two words")
+    grants = _zfs_allow.wanted(items, "tank/a", lambda _kind, name: name)
+    commands = _zfs_allow.commands("tank/a", grants, current)
     assert [" ".join(command.argv) for command in commands] == [
         "zfs allow -l -e diff tank/a",
         "zfs unallow -d -g media create tank/a",
         "zfs allow -u anna send tank/a",
         "zfs unallow -u anna mount tank/a",
+        "zfs unallow -l -u anna clone tank/a",
     ]
+    assert _zfs_allow.view(grants) == ["everyone (local): diff", "user anna (both): hold, send"]
     with pytest.raises(Failure, match="exactly one"):
         _zfs_allow.wanted([{"permissions": ["send"], "scope": "both"}], "tank/a", lambda _kind, name: name)
 

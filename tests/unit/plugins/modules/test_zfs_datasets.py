@@ -195,13 +195,21 @@ def test_delegation(lab, zfs):
         {"group": "media", "permissions": ["mount"], "scope": "local"},
     ]
     lab.order(zfs_datasets, datasets=[{"name": "tank/a", "allow": allow}])
-    zfs.datasets["tank/a"]["allow"]["", "user other"] = {"clone"}
+    zfs.datasets["tank/a"]["allow"]["-d", "user other"] = {"clone"}
     done = lab.order(
         zfs_datasets, datasets=[{"name": "tank/a", "allow": [{"user": "backup", "permissions": ["send"]}]}]
     )
     assert done["steps"] == ["unallow user backup hold on tank/a"]
     assert done["diff"]["before"]["tank/a"] == {"allow": ["user backup (both): hold, send"]}
-    assert zfs.datasets["tank/a"]["allow"]["", "user other"] == {"clone"}
+    assert zfs.datasets["tank/a"]["allow"]["-d", "user other"] == {"clone"}
+    # the same in two parts, which zfs shows as one; what was given more goes
+    zfs.datasets["tank/a"]["allow"]["-l", "user backup"] |= {"mount"}
+    allow = [{"user": "backup", "permissions": ["send"], "scope": scope} for scope in ("local", "descendent")]
+    done = lab.order(zfs_datasets, datasets=[{"name": "tank/a", "allow": allow}])
+    assert done["steps"] == ["unallow user backup mount on tank/a"]
+    none = {"name": "tank/a", "allow": [{"user": "backup", "permissions": [], "scope": "local"}]}
+    lab.order(zfs_datasets, datasets=[none])
+    assert not zfs.datasets["tank/a"]["allow"]["-d", "user backup"], "who is named has exactly what is named"
 
 
 def test_rename(lab, zfs):
@@ -316,3 +324,109 @@ def test_version_before_2_3_prints_xattr_in_another_way(lab, zfs, tmp_path):
     assert done["steps"] == ["set xattr=sa on tank/a"], "there, on means dir"
     (tmp_path / "version").write_text("2.3.9-0+deb13u1\n")
     assert not lab(zfs_datasets, datasets=[{"name": "tank/a", "properties": {"xattr": "sa"}}])["changed"]
+
+
+def test_other_names_of_properties(lab, zfs):
+    zfs.add("tank/a")
+    given = {"compress": "zstd", "recsize": "1M", "rdonly": "Yes", "refreserv": 0, "atime": "OFF"}
+    done = lab.order(zfs_datasets, datasets=[{"name": "tank/a", "properties": given}])
+    assert done["steps"] == ["set compression=zstd, recordsize=1048576, readonly=on, atime=off on tank/a"]
+    done = lab.order(zfs_datasets, datasets=[{"name": "tank/a", "inherit": ["compress"]}])
+    assert done["steps"] == ["inherit compression on tank/a"]
+    twice = {"name": "tank/a", "properties": {"compress": "zstd", "compression": "lz4"}}
+    assert "compression of tank/a: it is given twice" in lab(zfs_datasets, datasets=[twice])["msg"]
+
+
+@pytest.mark.parametrize("prop", ["quota", "refreserv", "canmount", "snapshot_limit", "casesensitivity", "userquota@1"])
+def test_what_cannot_be_inherited(lab, zfs, prop):
+    """zfs refuses it, too, but only after check mode had promised it."""
+    zfs.add("tank/a", quota="1")
+    assert (
+        "cannot be inherited" in lab(zfs_datasets, check=True, datasets=[{"name": "tank/a", "inherit": [prop]}])["msg"]
+    )
+
+
+def test_properties_of_the_other_kind(lab, zfs):
+    zfs.add("tank/disk", "volume", volsize="1073741824")
+    disk = {"name": "tank/disk", "size": "1G", "properties": {"recordsize": "1M"}}
+    assert (
+        "recordsize of tank/disk: a volume has no such property"
+        in lab(zfs_datasets, check=True, datasets=[disk])["msg"]
+    )
+    zfs.add("tank/a")
+    wrong = {"name": "tank/a", "properties": {"volblocksize": "16K"}}
+    assert "a filesystem has no such property" in lab(zfs_datasets, check=True, datasets=[wrong])["msg"]
+
+
+def test_automatic_reservation_of_a_volume(lab, zfs):
+    zfs.add("tank/disk", "volume", volsize="104857600", refreservation="108789760")
+    disk = {"name": "tank/disk", "size": "100M", "properties": {"refreservation": "auto"}}
+    again = lab(zfs_datasets, check=True, datasets=[disk])
+    assert not again["changed"] and again["diff"]["before"] == again["diff"]["after"]
+    zfs.datasets["tank/disk"]["local"]["refreservation"] = "0"
+    assert lab(zfs_datasets, check=True, datasets=[disk])["steps"] == ["set refreservation=auto on tank/disk"]
+
+
+def test_user_property_that_is_a_dash_is_not_one_that_is_unset(lab, zfs):
+    zfs.add("tank/a")
+    dash = {"name": "tank/a", "properties": {"x:y": "-", "x:empty": "", "x:odd": "a=b 'c' \"d\" \\ % ü\u2028 -o"}}
+    assert lab(zfs_datasets, datasets=[dash])["changed"]
+    assert not lab(zfs_datasets, datasets=[dash])["changed"]
+
+
+def test_not_mounted_where_there_is_no_path(lab, zfs):
+    zfs.datasets["tank"]["local"]["mountpoint"] = "none"
+    datasets = [
+        {"name": "tank/a", "owner": "1000"},
+        {"name": "tank/b", "properties": {"canmount": "off"}, "owner": "1000"},
+        {"name": "tank/c", "properties": {"mountpoint": "legacy"}, "owner": "1000"},
+        {"name": "tank/d", "properties": {"mountpoint": "/srv/d"}},
+    ]
+    done = lab(zfs_datasets, check=True, datasets=datasets)
+    assert done["steps"] == [f"create file system tank/{name}" for name in "abcd"]
+    assert [text.split()[0] for text in lab.warnings] == ["tank/a", "tank/b", "tank/c"]
+
+
+def test_a_moved_dataset_inherits_at_its_new_place(lab, zfs):
+    zfs.add("tank/lz4", compression="lz4")
+    zfs.add("tank/lz4/old")
+    zfs.add("tank/lz4/old/inner")
+    zfs.add("tank/zstd", compression="zstd")
+    props = {"compression": "lz4"}
+    datasets = [
+        {"name": "tank/zstd/new", "renamed_from": "tank/lz4/old", "properties": props},
+        {"name": "tank/zstd/new/inner", "properties": props},
+    ]
+    done = lab.order(zfs_datasets, datasets=datasets)
+    assert done["steps"] == ["rename tank/lz4/old to tank/zstd/new", "set compression=lz4 on tank/zstd/new"]
+
+
+def test_purge_spares_what_somebody_wants(lab, zfs):
+    for name in ("held", "origin", "clone", "subvol-100-disk-0", "subvol-100-disk-0/inner", "old", "new"):
+        zfs.add(f"tank/{name}")
+    zfs.datasets["tank/held"].update(snapshots=["s"], holds=["s"])
+    zfs.datasets["tank/origin"].update(snapshots=["s"])
+    zfs.datasets["tank/clone"].update(origin="tank/origin@s")
+    datasets = [{"name": "tank/clone"}, {"name": "tank/new", "renamed_from": "tank/old"}]
+    every = {"below": ["tank", "tank/subvol-100-disk-0"], "snapshots": True, "children": True}
+    done = lab(zfs_datasets, datasets=datasets, purge=every)
+    assert not done["changed"], "the former name, too, may hold the only copy"
+    assert done["kept"] == {
+        "tank/held": "a snapshot of tank/held is held",
+        "tank/origin": "tank/clone is a clone of a snapshot of tank/origin",
+        "tank/subvol-100-disk-0": "Proxmox VE's own",
+    }
+    done = lab.order(zfs_datasets, datasets=datasets[1:], purge=every)
+    assert done["steps"] == ["destroy tank/clone", "destroy the snapshots of tank/origin", "destroy tank/origin"]
+
+
+def test_absent_but_wanted_by_others(lab, zfs):
+    zfs.add("tank/a")["snapshots"] = ["s"]
+    zfs.add("tank/clone")["origin"] = "tank/a@s"
+    gone = {"name": "tank/a", **GONE, "destroy_snapshots": True}
+    assert "tank/clone is a clone of a snapshot of tank/a" in lab(zfs_datasets, check=True, datasets=[gone])["msg"]
+    done = lab.order(zfs_datasets, datasets=[gone, {"name": "tank/clone", **GONE}])
+    assert done["steps"] == ["destroy tank/clone", "destroy the snapshots of tank/a", "destroy tank/a"]
+    zfs.add("tank/b").update(snapshots=["s"], holds=["s"])
+    held = {"name": "tank/b", **GONE, "destroy_snapshots": True}
+    assert "a snapshot of tank/b is held" in lab(zfs_datasets, check=True, datasets=[held])["msg"]
