@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,13 +224,26 @@ def short(text: str) -> str:
     return text.strip().split("\nusage:")[0].strip()
 
 
+def execute(argv: Sequence[str]) -> tuple[int, str, str]:
+    """Exit code, output and errors of a command, in English.
+
+    Not AnsibleModule.run_command: that looks for output once a second, and loses what a command writes between such a
+    look and its end (https://github.com/ansible/ansible/issues/51393; seen here on a slow machine). A list of datasets
+    that came out empty would be taken for none.
+    """
+    words = [word.encode("utf-8", "surrogateescape") for word in argv]
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, env={**os.environ, "LC_ALL": "C"})
+    out, err = (text.decode("utf-8", "surrogateescape") for text in (done.stdout, done.stderr))
+    return done.returncode, out, err
+
+
 def runner(module: Any) -> Run:
-    """The module's commands, in English; a command that is not installed raises FileNotFoundError."""
+    """The module's commands; one that is not installed raises FileNotFoundError."""
 
     def run(argv: Sequence[str]) -> tuple[int, str, str]:
         path = module.get_bin_path(argv[0], opt_dirs=["/usr/sbin", "/sbin"])
         if path is None:
             raise FileNotFoundError(argv[0])
-        return module.run_command([path, *argv[1:]], environ_update={"LC_ALL": "C"})
+        return execute([path, *argv[1:]])
 
     return run

@@ -101,7 +101,10 @@ class Planner:
         options: dict[str, str] = {}
         later: dict[str, str] = {}
         for prop, value in item.properties.items():
-            (later if _zfs.is_quota_of(prop) else options)[prop] = value
+            if (prop, value) != ("refreservation", "auto"):  # zfs create does not know it
+                (later if _zfs.is_quota_of(prop) else options)[prop] = value
+            elif item.sparse:  # and makes it so by itself where the volume is not sparse
+                later[prop] = value
         argv = ["zfs", "create"]
         if len(parents(item.name)) > 1 and parents(item.name)[0] not in self.world:
             argv.append("-p")  # the pool is never made here, and a listed parent was made before

@@ -39,16 +39,16 @@ def sh(*argv: str, check: bool = True) -> str:
 def run(module: ModuleType, check: bool = False, **arguments: Any) -> Result:
     """What the module answers; its commands are in ``ran``."""
     output, warnings, ran = io.StringIO(), [], []
-    real = AnsibleModule.run_command
+    real = _zfs.execute
 
-    def note(self: AnsibleModule, argv: list[str], **options: Any) -> Any:
+    def note(argv: list[str]) -> Any:
         ran.append(" ".join([argv[0].rpartition("/")[2], *argv[1:]]))
-        return real(self, argv, **options)
+        return real(argv)
 
     with (
         patch_module_args({**arguments, "_ansible_check_mode": check, "_ansible_diff": True}),
         mock.patch.object(AnsibleModule, "warn", lambda _self, text, **_more: warnings.append(text)),
-        mock.patch.object(AnsibleModule, "run_command", note),
+        mock.patch.object(_zfs, "execute", note),
         contextlib.redirect_stdout(output),
         contextlib.suppress(SystemExit),
     ):
@@ -520,6 +520,160 @@ def case_two_hundred_datasets_read_by_one_process() -> None:
     run(zfs_datasets, datasets=datasets)
     again = run(zfs_datasets, datasets=datasets)
     assert not again["changed"] and len(again["ran"]) == 1, again["ran"]
+
+
+# --- what people write, and what else there is on a host --------------------------------------------------------------
+def case_names_and_words_that_people_write() -> None:
+    make()
+    dataset: Result = {
+        "name": "tank/two words/inner set",
+        "properties": {"compress": "zstd", "recsize": "64 KiB", "rdonly": "Off", "atime": "FALSE", "reserv": "none",
+                       "mountpoint": "/srv/two words/", "x:odd": "a=b 'c' \"d\" \\ % ü\u2028 $x\tlast\n-o end ",
+                       "x:empty": "", "x:dash": "-", "x:y": False},
+        "allow": [{"user": "root", "permissions": ["send"], "scope": "local"},
+                  {"user": "root", "permissions": ["send", "hold"], "scope": "descendent"}],
+        "owner": "1000",
+    }  # fmt: skip
+    done = order(zfs_datasets, datasets=[dataset])
+    assert done["datasets"][dataset["name"]]["mountpoint"] == "/srv/two words/", done
+    assert value("x:odd", dataset["name"]) == dataset["properties"]["x:odd"].rstrip("\n")
+    assert value("recordsize", dataset["name"]) == "65536"
+    shown = sh("zfs", "allow", dataset["name"])
+    assert "Local+Descendent permissions:\n\tuser root send" in shown and "\tuser root hold" in shown, shown
+    order(zfs_datasets, datasets=[{**dataset, "allow": [{"user": "root", "permissions": ["hold"]}]}])
+    order(zfs_datasets, datasets=[{"name": dataset["name"], "inherit": ["compress", "x:odd", "mountpoint"]}])
+    assert value("x:odd", dataset["name"]) == "-"
+    order(zfs_datasets, datasets=[{"name": dataset["name"], "state": "absent", "destroy": True}])
+
+
+def case_no_promise_that_zfs_does_not_keep() -> None:
+    make()
+    sh("zfs", "create", "tank/a")
+    sh("zfs", "create", "-V", "100M", "tank/disk")
+    disk: Result = {"name": "tank/disk", "size": "100M"}
+    for item, text in (
+        ({"name": "tank/a", "inherit": ["quota"]}, "quota cannot be inherited"),
+        ({"name": "tank/a", "inherit": ["canmount"]}, "canmount cannot be inherited"),
+        ({"name": "tank/a", "properties": {"volblocksize": "16K"}}, "a filesystem has no such property"),
+        ({**disk, "properties": {"recordsize": "1M"}}, "a volume has no such property"),
+        ({**disk, "properties": {"quota": "1G"}}, "a volume has no such property"),
+        ({"name": "tank/a", "properties": {"compress": "lz4", "compression": "off"}}, "it is given twice"),
+        ({"name": "tank/a", "properties": {"Upper:case": "x"}}, "invalid property"),
+    ):
+        refused(zfs_datasets, text, datasets=[item])
+    for prop in ("copies", "sync", "dedup", "checksum", "readonly", "volmode", "snapdev", "primarycache", "logbias"):
+        same = run(zfs_datasets, datasets=[{**disk, "properties": {prop: value(prop, "tank/disk")}}])
+        assert not same.get("failed") and not same["changed"], same
+
+
+def case_reservation_of_a_volume() -> None:
+    make()
+    disk: Result = {"name": "tank/disk", "size": "100M", "properties": {"refreservation": "auto"}}
+    order(zfs_datasets, datasets=[disk])
+    order(zfs_datasets, datasets=[{**disk, "size": "300M"}])
+    assert int(value("refreservation", "tank/disk")) >= 300 * 1024**2
+    order(zfs_datasets, datasets=[{**disk, "size": "300M", "properties": {"refreservation": "none"}}])
+    order(zfs_datasets, datasets=[{**disk, "size": "300M"}])
+    thin = {"name": "tank/thin", "size": "1T", "sparse": True, "properties": {"reservation": "1M"}}
+    order(zfs_datasets, datasets=[thin])
+    order(zfs_datasets, datasets=[{**thin, "size": "2T"}])
+    assert value("refreservation", "tank/thin") == "0"
+
+
+def case_mount_points_of_every_kind() -> None:
+    make()
+    datasets: list[Result] = [
+        {"name": "tank/none", "properties": {"mountpoint": "none"}},
+        {"name": "tank/none/child", "owner": "1000"},
+        {"name": "tank/none/path", "properties": {"mountpoint": "/srv/path"}, "mode": "0700"},
+        {"name": "tank/legacy", "properties": {"mountpoint": "legacy"}},
+        {"name": "tank/off", "properties": {"canmount": "off"}, "owner": "1000"},
+        {"name": "tank/off/child", "mode": "0711"},
+    ]
+    order(zfs_datasets, datasets=datasets)
+    mounted = {name: value("mounted", name) for name in (item["name"] for item in datasets)}
+    assert [name for name, state in mounted.items() if state == "yes"] == ["tank/none/path", "tank/off/child"], mounted
+    datasets[0]["properties"] = {"mountpoint": "/srv/none"}
+    datasets[3]["properties"] = {"mountpoint": "/srv/legacy"}
+    order(zfs_datasets, datasets=datasets)
+    assert [item["name"] for item in datasets if value("mounted", item["name"]) != "yes"] == ["tank/off"]
+    datasets[0]["properties"] = {"mountpoint": "legacy"}
+    order(zfs_datasets, datasets=datasets)
+    assert value("mounted", "tank/none/child") == "no" and value("mounted", "tank/none/path") == "yes"
+
+
+def case_encrypted_children_and_passphrases() -> None:
+    make()
+    for name, text in (("hex", os.urandom(32).hex()), ("phrase", "correct horse battery\n")):
+        Path(f"/root/{name}").write_text(text)
+    datasets: list[Result] = [
+        {"name": "tank/a", "encryption": {"key_file": "/root/hex", "key_format": "hex", "algorithm": "aes-128-gcm"}},
+        {"name": "tank/a/same", "properties": {"compression": "lz4"}},
+        {"name": "tank/a/own", "encryption": {"key_file": "/root/phrase", "key_format": "passphrase"}},
+        {"name": "tank/a/own/disk", "size": "50M"},
+        {"name": "tank/b", "properties": {"encryption": True, "keyformat": "hex", "keylocation": "file:///root/hex"}},
+    ]
+    order(zfs_datasets, datasets=datasets)
+    assert [value("encryptionroot", name) for name in ("tank/a/same", "tank/a/own", "tank/a/own/disk")] == [
+        "tank/a", "tank/a/own", "tank/a/own"]  # fmt: skip
+    sh("zfs", "unmount", "tank/a")
+    for name in ("tank/a/own", "tank/a"):
+        sh("zfs", "unload-key", name)
+    only = run(zfs_datasets, datasets=[{"name": "tank/a/same", "properties": {"compression": "lz4"}}])
+    assert not only["changed"] and "is locked" in only["warned"][0], only
+    done = order(zfs_datasets, datasets=datasets)
+    assert [step for step in done["steps"] if "key" in step] == ["load the key of tank/a", "load the key of tank/a/own"]
+    wrong = {**datasets[0], "encryption": {"key_file": "/root/hex", "key_format": "hex"}}
+    refused(zfs_datasets, "Unable to set encryption of tank/a: it is aes-128-gcm", datasets=[wrong])
+
+
+def case_rename_to_another_parent() -> None:
+    make()
+    for name in ("lz4", "lz4/old", "lz4/old/inner", "zstd"):
+        sh("zfs", "create", *(["-o", f"compression={name}"] if "/" not in name else []), f"tank/{name}")
+    listed: list[Result] = [
+        {"name": "tank/zstd/new", "renamed_from": "tank/lz4/old", "properties": {"compression": "lz4"}},
+        {"name": "tank/zstd/new/inner", "properties": {"compression": "lz4", "mountpoint": "/tank/zstd/new/inner"}},
+    ]
+    done = order(zfs_datasets, datasets=listed)
+    assert done["steps"] == ["rename tank/lz4/old to tank/zstd/new", "set compression=lz4 on tank/zstd/new"], done
+    # the former name is there again: it may be the only copy
+    sh("zfs", "create", "tank/lz4/old")
+    spared = run(zfs_datasets, datasets=listed, purge={"below": ["tank/lz4"]})
+    assert not spared["changed"], spared
+    order(zfs_datasets, datasets=[{"name": "tank/far/away/new", "renamed_from": "tank/zstd/new"}])
+
+
+def case_purge_spares_clones_and_holds() -> None:
+    make()
+    for name in ("held", "origin", "subvol-100-disk-0", "subvol-100-disk-0/inner", "plain"):
+        sh("zfs", "create", f"tank/{name}")
+    sh("zfs", "snapshot", "tank/held@s", "tank/origin@s")
+    sh("zfs", "hold", "tag", "tank/held@s")
+    sh("zfs", "clone", "tank/origin@s", "tank/clone")
+    every = {"below": ["tank", "tank/subvol-100-disk-0"], "snapshots": True, "children": True}
+    gone = {"name": "tank/origin", "state": "absent", "destroy": True, "destroy_snapshots": True}
+    refused(zfs_datasets, "tank/clone is a clone of a snapshot of tank/origin", datasets=[gone])
+    done = order(zfs_datasets, datasets=[{"name": "tank/clone"}], purge=every)
+    assert done["steps"] == ["destroy tank/plain"], done
+    assert set(done["kept"]) == {"tank/held", "tank/origin", "tank/subvol-100-disk-0"}, done["kept"]
+    done = order(zfs_datasets, datasets=[], purge=every)
+    assert done["steps"][0] == "destroy tank/clone" and done["steps"][-1] == "destroy tank/origin", done
+
+
+def case_check_mode_of_a_whole_tree() -> None:
+    """Parents, children, volumes and permissions that the same list makes, in any order."""
+    make()
+    listed: list[Result] = [
+        {"name": "tank/b/c/d", "properties": {"quota": "1G"}, "owner": "1000", "mode": "0750"},
+        {"name": "tank/b/c/disk", "size": "10M", "sparse": True},
+        {"name": "tank/b", "properties": {"compression": "zstd", "mountpoint": "/srv/b"}},
+        {"name": "tank/b/c", "inherit": ["compression"], "properties": {"x:y": "1"},
+         "allow": [{"everyone": True, "permissions": ["diff"]}]},
+        {"name": "tank/made/on/the/way", "properties": {"atime": False}},
+    ]  # fmt: skip
+    order(zfs_datasets, datasets=listed)
+    assert value("mountpoint", "tank/b/c/d") == "/srv/b/c/d" and value("compression", "tank/b/c") == "zstd"
 
 
 def main() -> int:

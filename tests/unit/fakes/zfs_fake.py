@@ -401,6 +401,7 @@ class Runner:
         self.owners: dict[str, dict[str, str]] = {}
         monkeypatch.setattr(_lock, "FOLDER", root / "lock")
         monkeypatch.setattr(_zfs, "VERSION", root / "version")
+        monkeypatch.setattr(_zfs, "execute", fake)
         monkeypatch.setattr(_zfs_owner, "has", self.has)
         from ansible.module_utils.basic import AnsibleModule
 
