@@ -206,8 +206,14 @@ class Planner:
         self.run(f"set {', '.join(pairs)} on {name}", "zfs", "set", *pairs, name)
         for prop, value in properties.items():
             if name in self.world:
-                self.world[name][prop] = (value, "local")
+                self.put(name, prop, value, "local")
                 self.hand_down(name, prop, value)
+
+    def put(self, name: str, prop: str, value: str, source: str) -> None:
+        """Into the picture; zfs unmounts what has no path any more, or may not be mounted."""
+        self.world[name][prop] = (value, source)
+        if (prop == "mountpoint" and value in ("none", "legacy")) or (prop, value) == ("canmount", "off"):
+            self.world[name]["mounted"] = ("no", "-")
 
     def inherit(self, item: Wanted) -> None:
         for prop in item.inherit:
@@ -215,7 +221,7 @@ class Planner:
                 self.run(f"inherit {prop} on {item.name}", "zfs", "inherit", prop, item.name)
                 above = next((name for name in parents(item.name) if prop in self.world.get(name, {})), None)
                 value = self.value(above, prop) if above else "?"
-                self.world[item.name][prop] = (value, f"inherited from {above}")
+                self.put(item.name, prop, value, f"inherited from {above}")
                 self.hand_down(item.name, prop, value)
 
     def hand_down(self, top: str, prop: str, value: str) -> None:
@@ -225,7 +231,7 @@ class Planner:
         for name, props in self.world.items():
             source = props.get(prop, ("", ""))[1]
             if below(name, top) and (source in ("default", "-") or source.removeprefix("inherited from ") in above):
-                props[prop] = (path_below(prop, value, top, name), f"inherited from {top}")
+                self.put(name, prop, path_below(prop, value, top, name), f"inherited from {top}")
 
     def origin(self, name: str, prop: str) -> str:
         """How a property to be inherited is set now."""

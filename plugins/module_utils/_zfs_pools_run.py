@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils import (
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 from ansible_collections.homelab.mediaserver.plugins.module_utils._zfs import Command, Zfs
 from ansible_collections.homelab.mediaserver.plugins.module_utils._zfs_devices import Disks, first_partition
+from ansible_collections.homelab.mediaserver.plugins.module_utils._zfs_intent import Intent
 from ansible_collections.homelab.mediaserver.plugins.module_utils._zfs_pools import DEBIAN_SCRUB, Pool
 from ansible_collections.homelab.mediaserver.plugins.module_utils._zfs_status import Vdev
 
@@ -91,6 +93,8 @@ class Pools:
         self.warnings: list[str] = []
 
     def plan(self, item: Item) -> None:
+        if "/" in item["name"] or not _zfs_wanted.NAME.fullmatch(item["name"]):
+            raise Failure(f"Unable to manage pool {item['name']}: this is no name of a pool")
         vdevs = _zfs_pools.wanted_vdevs(item)
         _zfs_pools.check_paths(item["name"], _zfs_pools.paths_of(vdevs), self.disks.resolve)
         pool = self.host.pools.get(item["name"])
@@ -107,6 +111,8 @@ class Pools:
         self.warnings += [f"pool {name} has {_zfs_pools.show(vdev)}, which is not listed; it stays" for vdev in others]
         if lacking:
             self.add(item, lacking)
+        elif (intent := Intent(name, self.disks)).path.exists():
+            self.commands.append(Command(f"forget that pool {name} was about to be made", call=intent.forget))
         wanted = _zfs.canonical_all(item["properties"], name)
         differ = _zfs_pools.properties_differ(name, wanted, pool, self.ashifts(name, wanted, pool))
         for prop, value in differ.items():  # zpool set takes one property
@@ -138,7 +144,7 @@ class Pools:
             )
         self.check_empty(item["name"], lacking)
         self.try_out(_zfs_pools.add_command(item, lacking, dry=True))
-        self.commands.append(_zfs_pools.add_command(item, lacking))
+        self.guarded(item["name"], _zfs_pools.add_command(item, lacking), lacking)
 
     def root(self, item: Item) -> None:
         planner = _zfs_datasets.Planner(self.host.roots)
@@ -206,7 +212,7 @@ class Pools:
         self.check_empty(name, vdevs)
         if self.zfs.present:
             self.try_out(_zfs_pools.create_command(item, vdevs, dry=True))
-        self.commands.append(_zfs_pools.create_command(item, vdevs))
+        self.guarded(name, _zfs_pools.create_command(item, vdevs), vdevs)
         root = root_wanted(item).properties
         self.before[name] = "absent"
         self.after[name] = {
@@ -216,9 +222,17 @@ class Pools:
         }
         self.scrub(item, "-")
 
+    def guarded(self, name: str, command: Command, vdevs: list[Vdev]) -> None:
+        intent = Intent(name, self.disks)
+        call = functools.partial(intent.run, self.zfs, command, _zfs_pools.paths_of(vdevs))
+        self.commands.append(Command(command.describe, call=call))
+
     def check_empty(self, name: str, vdevs: list[Vdev]) -> None:
         paths = _zfs_pools.paths_of(vdevs)
         found = {path: self.disks.carries(path) for path in paths}
+        for path in [path for path, problem in found.items() if problem and Intent(name, self.disks).covers(path)]:
+            found[path] = None
+            self.warnings.append(f"pool {name}: {path} carries what an earlier zpool put there before it failed")
         if problems := [f"{path}: {problem}" for path, problem in found.items() if problem]:
             raise Failure(
                 f"Unable to use devices for pool {name}: {'; '.join(problems)}. Nothing is overwritten; if what is "

@@ -15,7 +15,7 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile imp
 
 BASE = ("type", "used", "available", "mounted", "mountpoint", "canmount", "keystatus", "encryption", "encryptionroot",
         "keylocation", "keyformat", "volsize", "volblocksize")  # fmt: skip
-NAME = re.compile(r"[A-Za-z][\w.:-]*(/[\w.:][\w.: -]*)*", re.ASCII)
+NAME = re.compile(r"[A-Za-z][\w.: -]*(/[\w.:][\w.: -]*)*", re.ASCII)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ description:
   - Makes pools of empty disks or partitions, or imports a pool of that name that is found on them.
   - Never writes to a device that carries anything (partition table, file system, RAID, volume group, swap, another
     pool) or is in use, and never destroys a pool or takes a device out of one.
+  - When C(zpool) fails after it has partitioned a disk, the next run goes on with that disk, by a record of what was
+    empty in C(/var/lib/mediaserver/zfs), if it carries nothing else.
   - A device counts as the same under each of its names.
   - OpenZFS 2.1 to 2.4.
 author: The homelab.mediaserver authors (@homelab-mediaserver)

@@ -12,6 +12,7 @@ import inspect
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -98,7 +99,18 @@ def refused(module: ModuleType, text: str, **arguments: Any) -> Result:
     return result
 
 
+def patient(*argv: str) -> None:
+    """For what udev keeps busy for a moment after a pool went away."""
+    for _attempt in range(10):
+        if subprocess.run(argv, capture_output=True).returncode == 0:
+            return
+        sh("udevadm", "settle")
+        time.sleep(1)
+    sh(*argv)
+
+
 def clean() -> None:
+    shutil.rmtree("/var/lib/mediaserver/zfs", ignore_errors=True)
     for name in sh("zpool", "list", "-H", "-o", "name").split():
         if sh("zpool", "destroy", "-f", name, check=False) or name in sh("zpool", "list", "-H", "-o", "name").split():
             # a mount that hides another one
@@ -111,7 +123,7 @@ def clean() -> None:
         sh("umount", "-q", real, f"{real}1", f"{real}2", check=False)
         for part in sorted(Path("/dev").glob(f"{Path(real).name}[0-9]*")):
             sh("wipefs", "-qa", str(part))
-        sh("wipefs", "-qa", real)
+        patient("wipefs", "-qa", real)
         sh("blkdiscard", "-q", "-f", real, check=False)
         sh("blockdev", "--rereadpt", real, check=False)
     sh("udevadm", "settle")
@@ -286,6 +298,49 @@ def case_pools_of_files_and_raidz() -> None:
     sh("zpool", "destroy", "tank")
     for path in files:
         Path(path).unlink()
+
+
+def case_create_that_failed_converges() -> None:
+    """zpool partitions whole disks before it looks at the properties."""
+    record = Path("/var/lib/mediaserver/zfs/tank.json")
+    pool: Result = {"name": "tank", "vdevs": MIRROR["vdevs"]}
+    wrong = {**pool, "filesystem_properties": {"compression": "x"}}
+
+    def fail() -> None:
+        clean()
+        result = run(zfs_pools, pools=[wrong])
+        assert "'compression' must be one of" in result["msg"], result
+        sh("udevadm", "settle")
+
+    fail()
+    assert record.exists()
+    refused(zfs_pools, "it carries a partition table (gpt)", pools=[{**pool, "name": "other"}])
+    order(zfs_pools, pools=[pool])
+    assert not record.exists()
+    fail()
+    sh("mkfs.ext4", "-q", f"{HDD0}-part1")
+    refused(zfs_pools, "its first partition ext4", pools=[pool])
+    fail()
+    record.unlink()
+    refused(zfs_pools, "it carries a partition table (gpt)", pools=[pool])
+
+
+def case_create_that_failed_between_two_labels() -> None:
+    """The first of two devices has labels of a pool that never was, as the second has no room for them."""
+    sh("mkdir", "-p", "/tiny")
+    sh("mount", "-t", "tmpfs", "-o", "size=1200k", "tmpfs", "/tiny")
+    try:
+        files = ["/tiny/a", "/tiny/b"]
+        sh("truncate", "-s", "100M", *files)
+        pool = {"name": "tank", "vdevs": [{"type": "mirror", "devices": files}]}
+        failed = run(zfs_pools, pools=[pool])
+        assert failed.get("failed") and "out of space" in failed["msg"], failed
+        assert "name: 'tank'" in sh("zdb", "-l", files[0], check=False)
+        sh("mount", "-o", "remount,size=300m", "/tiny")
+        order(zfs_pools, pools=[pool])
+        sh("zpool", "destroy", "tank")
+    finally:
+        sh("umount", "-l", "/tiny")
 
 
 # --- datasets ---------------------------------------------------------------------------------------------------------

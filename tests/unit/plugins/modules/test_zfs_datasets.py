@@ -387,6 +387,16 @@ def test_not_mounted_where_there_is_no_path(lab, zfs):
     assert [text.split()[0] for text in lab.warnings] == ["tank/a", "tank/b", "tank/c"]
 
 
+@pytest.mark.parametrize("props", [{"mountpoint": "none"}, {"mountpoint": "legacy"}])
+def test_what_loses_its_path_keeps_its_owner(lab, zfs, props):
+    zfs.add("tank/a")
+    zfs.add("tank/a/b")
+    datasets = [{"name": "tank/a", "properties": props, "owner": "1000"}, {"name": "tank/a/b", "owner": "1000"}]
+    done = lab(zfs_datasets, check=True, datasets=datasets)
+    assert done["steps"] == [f"set mountpoint={props['mountpoint']} on tank/a"]
+    assert [text.split()[0] for text in lab.warnings] == ["tank/a", "tank/a/b"]
+
+
 def test_a_moved_dataset_inherits_at_its_new_place(lab, zfs):
     zfs.add("tank/lz4", compression="lz4")
     zfs.add("tank/lz4/old")

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _zfs_devices, _zfs_intent
 from ansible_collections.homelab.mediaserver.plugins.modules import zfs_pools
 from ansible_collections.homelab.mediaserver.tests.unit.fakes.zfs_fake import Runner, ZfsFake
 
@@ -250,6 +251,91 @@ def test_killed_between_two_writes(lab, zfs, mirror):
         zfs.kill_after = None
         assert not lab(zfs_pools, pools=[mirror]).failed
         assert not lab(zfs_pools, check=True, pools=[mirror])["changed"]
+
+
+ZPOOL_PARTS = {1: "6a898cc3-1dd2-11b2-99a6-080020736631", 9: "6a945a3b-1dd2-11b2-99a6-080020736631"}
+
+
+@pytest.fixture
+def fails(zfs, tmp_path, monkeypatch):
+    """zpool create that fails after it has partitioned the disks a and b; what blkid says is recorded from 2.3.9."""
+    real, files = zfs.zpool_create, [str(tmp_path / f"disk-{name}") for name in "ab"]
+
+    def create(words):
+        if "-n" in words:
+            return 0
+        for path in files:
+            zfs.signatures[path] = "PTTYPE=gpt"
+            for number, kind in ZPOOL_PARTS.items():
+                name = "PART_ENTRY_NAME=zfs-10687eaeea665d72" if number == 1 else ""
+                zfs.signatures[f"{path}{number}"] = f"PART_ENTRY_SCHEME=gpt\nPART_ENTRY_TYPE={kind}\n{name}"
+        return 1, "", "cannot create 'tank': 'compression' must be one of 'on | off'\n"
+
+    def partitions(real):
+        return {name for name in zfs.signatures if name.startswith(real) and name != real}
+
+    monkeypatch.setattr(_zfs_devices.Disks, "partitions", staticmethod(partitions))
+    zfs.zpool_create = create
+    yield
+    zfs.zpool_create = real
+
+
+@pytest.fixture
+def half_made(lab, zfs, mirror, fails, tmp_path):
+    """The disks after that, and a zpool that works again."""
+    assert "'compression' must be one of" in lab(zfs_pools, pools=[mirror])["msg"]
+    assert (tmp_path / "intent/tank.json").stat().st_mode & 0o777 == 0o600
+    zfs.zpool_create = ZfsFake.zpool_create.__get__(zfs)
+    return mirror
+
+
+def test_create_that_failed_converges(lab, zfs, half_made, tmp_path):
+    done = lab.order(zfs_pools, pools=[half_made])
+    assert done["steps"][0] == "create pool tank"
+    assert not (tmp_path / "intent/tank.json").exists()
+
+
+@pytest.mark.parametrize("what", ["no record", "other pool", "size", "file system", "third partition", "label", "name",
+                                  "type", "boot", "malformed record"])  # fmt: skip
+def test_half_made_disks_that_may_hold_data(lab, zfs, half_made, tmp_path, monkeypatch, what):
+    first, ninth, record = str(tmp_path / "disk-a1"), str(tmp_path / "disk-a9"), tmp_path / "intent/tank.json"
+    if what == "no record":
+        record.unlink()
+    elif what == "malformed record":
+        record.write_text('{"devices": []}')
+    elif what == "other pool":
+        half_made["name"] = "other"
+    elif what == "size":
+        (tmp_path / "disk-a").write_bytes(b"x")
+    elif what == "file system":
+        zfs.signatures[first] += "\nTYPE=ext4"
+    elif what == "label":
+        zfs.signatures[first] += "\nTYPE=zfs_member\nLABEL=tank"
+    elif what == "third partition":
+        zfs.signatures[str(tmp_path / "disk-a2")] = "PART_ENTRY_SCHEME=gpt"
+    elif what == "name":
+        zfs.signatures[first] = zfs.signatures[first].replace("zfs-", "data-")
+    elif what == "type":
+        zfs.signatures[ninth] = zfs.signatures[ninth].replace(ZPOOL_PARTS[9], ZPOOL_PARTS[1])
+    elif what == "boot":
+        monkeypatch.setattr(_zfs_intent, "unstable", list)
+        record.write_text(record.read_text().replace('"boot": "', '"boot": "other'))
+    for check in (True, False):
+        result = lab(zfs_pools, check=check, pools=[half_made])
+        assert "disk-a" in result["msg"] or "/by-id/a: it carries a partition table (gpt)" in result["msg"]
+        assert "Nothing is overwritten" in result["msg"] and not zfs.writes
+
+
+def test_record_of_a_pool_that_was_made_after_all(lab, zfs, mirror, tmp_path):
+    lab(zfs_pools, pools=[mirror])
+    (tmp_path / "intent/tank.json").write_text("{}")
+    done = lab.order(zfs_pools, pools=[mirror])
+    assert done["steps"] == ["forget that pool tank was about to be made"]
+
+
+def test_names_that_are_none(lab, zfs, mirror):
+    for name in ("../x", "tank/a", "1tank", ""):
+        assert "this is no name of a pool" in lab(zfs_pools, check=True, pools=[{**mirror, "name": name}])["msg"]
 
 
 def test_unstable_names_are_told(lab, zfs, mirror, monkeypatch):
