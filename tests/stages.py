@@ -84,6 +84,8 @@ STAGES = [
     ]),
     Stage("power-cut", "a machine killed while its database is loaded, then a restore (5)", 900, "long", [
         [PYTHON, "tests/faults/power_cut.py", "--cuts", "5"],
+    Stage("cloudflare", "site.yml's plays for Cloudflare against a stand-in of its API", 240, "long", [
+        [str(BIN / "pytest"), "-q", "tests/long"],
     ]),
     Stage("second-core", "sanity and unit on the other ansible-core line (Python 3.12 or 3.13)", 900, "long", [
         [PYTHON, "tests/second_core.py"],

@@ -94,7 +94,7 @@ def complete(requirements: Iterable[Mapping[str, Any]], present: Mapping[str, st
     problems = []
     for item in requirements:
         name = str(item["name"])
-        if name in present or name in made:
+        if name in present or name in made or item.get("later"):
             continue
         if item.get("ask"):
             problems.append(_ask(name, str(item.get("help") or "").strip(), folder))
@@ -131,6 +131,8 @@ def choose(
         for suffix in ("", ".certificate"):
             if f"{name}{suffix}" in values:
                 chosen[f"{name}{suffix}"] = values[f"{name}{suffix}"]
+        if item.get("later"):
+            continue
         try:
             public = vault_generate.public(str(item.get("kind") or "password"), chosen[name])
         except ValueError:

@@ -99,6 +99,9 @@ options:
         description: Give it a new secret when the file is missing, even if it is in use.
         type: bool
         default: false
+  directory:
+    description: Folder of the tokens' files that are given without one.
+    type: path
   purge:
     description: Remove what bears the mark and is not listed. Do so when nothing leads to the names any more.
     type: bool
@@ -141,6 +144,7 @@ steps:
 """
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -175,6 +179,7 @@ ARGUMENTS = {
     "applications": {"type": "list", "elements": "dict", "default": [], "options": APPLICATION},
     "policies": {"type": "list", "elements": "dict", "default": [], "options": POLICY},
     "service_tokens": {"type": "list", "elements": "dict", "default": [], "options": TOKEN, "no_log": False},
+    "directory": {"type": "path"},
     "purge": {"type": "bool", "default": False},
 }
 
@@ -184,6 +189,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     if not params["mark"].strip():
         raise Failure("Unable to tell our applications from others: the mark is empty")
     access.check_options(params)
+    for option in params["service_tokens"]:
+        option["file"] = str(Path(params["directory"] or "") / option["file"])
     api = Cloudflare(params)
     guard = Guard(api, api.find_account(params), params)
     guard.read()

@@ -18,11 +18,19 @@ description:
 extends_documentation_fragment:
   - homelab.mediaserver.cloudflare
 options:
+  names:
+    description: Names that lead to O(target) and are proxied, such as those of a tunnel. Short for so many O(records).
+    type: list
+    elements: str
+    default: []
+  target:
+    description: Where O(names) lead.
+    type: str
   records:
-    description: The records, all of them.
+    description: The other records. O(names) and O(records) together are all that there shall be.
     type: list
     elements: dict
-    required: true
+    default: []
     suboptions:
       name:
         description: Whole name; V(@) is the zone itself.
@@ -57,13 +65,12 @@ EXAMPLES = r"""
     api_token_file: ~/.config/cloudflare.token
     zone: example.org
     mark: mediaserver homelab
+    target: c1744f8b-faa1-48a4-9e5c-02ac921467fa.cfargotunnel.com
+    names: [photos.example.org, media.example.org]
     records:
-      - name: photos.example.org
-        content: c1744f8b-faa1-48a4-9e5c-02ac921467fa.cfargotunnel.com
-        proxied: true
-      - name: media.example.org
-        content: c1744f8b-faa1-48a4-9e5c-02ac921467fa.cfargotunnel.com
-        proxied: true
+      - name: office.example.org
+        type: A
+        content: 198.51.100.7
 """
 
 RETURN = r"""
@@ -101,7 +108,9 @@ RECORD = {
 }
 ARGUMENTS = {
     **CONNECTION,
-    "records": {"type": "list", "elements": "dict", "required": True, "options": RECORD},
+    "names": {"type": "list", "elements": "str", "default": []},
+    "target": {"type": "str"},
+    "records": {"type": "list", "elements": "dict", "default": [], "options": RECORD},
     "mark": {"type": "str", "required": True},
 }
 MOST = 200  # changes in one batch on the free plan
@@ -114,6 +123,10 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         raise Failure("Unable to choose a zone of Cloudflare: give zone")
     if not params["mark"].strip():
         raise Failure("Unable to tell our records from others: the mark is empty")
+    if params["names"] and not params["target"]:
+        raise Failure(f"Unable to lead {', '.join(params['names'])} anywhere: give target")
+    into = {"type": "CNAME", "content": params["target"], "proxied": True, "ttl": 1}
+    options = [{"name": name, **into} for name in params["names"]] + params["records"]
     api = Cloudflare(params)
     zone = api.find_zone(params["zone"], params["account"])
     path = f"/zones/{zone['id']}/dns_records"
@@ -123,7 +136,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         return api.all(path, to, "dns", ("id", "name", "type"), per_page=PER_PAGE)
 
     rows = read()
-    batch, before, after = plan_records(params["records"], rows, zone["name"], params["mark"])
+    batch, before, after = plan_records(options, rows, zone["name"], params["mark"])
     if batch.size > MOST:
         raise Failure(f"Unable to change {batch.size} records of {zone['name']} at once: Cloudflare takes {MOST}")
     to = f"change the records of {zone['name']}"

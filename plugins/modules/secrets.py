@@ -51,6 +51,10 @@ options:
         description: Cannot be made up, the owner must give it.
         type: bool
         default: false
+      later:
+        description: A later step of the run brings it by O(keep). Until then it is missing from the result.
+        type: bool
+        default: false
       help:
         description: Where the owner gets it.
         type: str

@@ -15,6 +15,7 @@ from . import (
     backup,
     capacity,
     catalog,
+    cloudflare,
     compose,
     exposure,
     files,
@@ -48,6 +49,7 @@ ACCEPTABLE = {
     "backup-without-restic": "backups are declared, nothing makes them",
     "database-on-network-storage": "a database on NFS or rclone",
     "gpu-optional-missing": "a service could use a GPU that its host has not",
+    "name-without-free-certificate": "a name that Cloudflare's free certificate does not cover",
     "no-backup": "a service's own data is in no backup",
     "pool-nearly-full": "quotas may fill a ZFS pool",
     "recovery-kit-missing": "nothing to rebuild from when this computer is lost",
@@ -108,6 +110,7 @@ def assemble(site: Site) -> Tree:
     plans = {host.name: host_plan(site, host) for host in site.managed()}
     found_routes = routes.build(site)
     forwards = routes.forwards(site)
+    found_cloudflare = cloudflare.build(site)
     for name, plan in plans.items():
         finish_applications(site, plan, found_routes)
         plan["nfs"] = nfs.server_plan(site, site.hosts[name], plans)
@@ -131,6 +134,7 @@ def assemble(site: Site) -> Tree:
         "guests": guest_list,
         "hosts": plans,
         "routes": found_routes,
+        "cloudflare": found_cloudflare,
         "names": routes.names(site, found_routes),
         "alerts": monitoring.alerts(site),
         "tiles": monitoring.tiles(site),
@@ -138,7 +142,7 @@ def assemble(site: Site) -> Tree:
         "targets": probes.targets(site),
         "flows": [flow for host in site.managed() for flow in firewall.flows(site, host, ports.openings(site, host))],
         "probes": found_probes,
-        "unprobed": probes.unprobed(site),
+        "unprobed": [*probes.unprobed(site), *cloudflare.unprobed(found_cloudflare)],
         "catalog": {service.name: service.spec["summary"] for service in site.services.values()},
         "zones": site.zones,
         "retirable": upgrade.retirable(site),

@@ -87,6 +87,7 @@ def read(path: Path, where: Where, problems: Problems) -> Tree | None:
 PROVIDERS = {
     "nginx-proxy-manager": "proxy",
     "traefik": "proxy",
+    "cloudflared": "tunnel",
     "prometheus": "monitoring",
     "restic": "backup",
     "ingest": "ingest",

@@ -100,6 +100,7 @@ SECRET = Table(
     {
         "length": Number("Length of the generated value", default=32, least=8, most=512),
         "ask": Flag("The owner must give it"),
+        "later": Flag("A step of the run brings it, as the token of a tunnel that the run makes"),
         "help": Text("Where the owner finds it", default=""),
         "kind": Text("password, hex or ssh_ed25519", default="password", choices=("password", "hex", "ssh_ed25519")),
     },
@@ -194,7 +195,7 @@ SYSTEM = Table(
 SERVICE = Table(
     {
         "summary": Text("One line: what it is for", pattern=r"^[^\n]+$", wanted="one line"),
-        "provides": Text("What others rely on", choices=("proxy", "monitoring", "backup", "vpn", "ingest")),
+        "provides": Text("What others rely on", choices=("proxy", "tunnel", "monitoring", "backup", "vpn", "ingest")),
         "containers": Named(CONTAINER, "Containers of one compose project", pattern=NAME, wanted=NAME_TEXT),
         "volumes": Named(VOLUME, "Where volumes lie", pattern=NAME, wanted=NAME_TEXT),
         "folders": Named(FOLDERS, "Settings that name folders", pattern=NAME, wanted=NAME_TEXT),

@@ -37,11 +37,11 @@ def shared_networks(site: Site, host: Host, service: Service) -> dict[str, list[
         if service.entry.provides() == "monitoring":
             for container in service.containers:
                 join(container, "monitoring")
-    if host.name in site.provider_hosts("proxy"):
+    if host.name in site.door_hosts():
         port = service.ports.get((service.route or {}).get("port") or "")
-        if port is not None and site.provider("proxy") is not None:
+        if port is not None:
             join(port.container, "proxy")
-        if service.entry.provides() == "proxy":
+        if service in site.doors():
             for container in service.containers:
                 join(container, "proxy")
     return joined

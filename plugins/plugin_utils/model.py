@@ -158,6 +158,14 @@ class Site:
         provider = self.provider(what)
         return [name for name in provider.hosts if name in self.hosts] if provider else []
 
+    def doors(self) -> list[Service]:
+        """What publishes names: the proxy and the tunnel, where they are placed."""
+        return [service for service in map(self.provider, ("proxy", "tunnel")) if service is not None]
+
+    def door_hosts(self) -> list[str]:
+        """The hosts from which services are asked for their public names."""
+        return list(dict.fromkeys([*self.provider_hosts("proxy"), *self.provider_hosts("tunnel")]))
+
     def managed(self) -> Iterator[Host]:
         """Hosts that run something of ours: all but nodes and probers."""
         for host in self.hosts.values():

@@ -23,7 +23,7 @@ def resolve(site: Site) -> None:
     check_hosts(site)
     check_pool(site)
     site.zones["internet"] = [addresses.ANY]
-    site.zones["edge"] = host_networks(site, site.provider_hosts("proxy"))
+    site.zones["edge"] = host_networks(site, site.door_hosts())
     site.zones["monitoring"] = host_networks(site, site.provider_hosts("monitoring"))
     site.zones["node"] = host_networks(site, [host.name for host in site.hosts.values() if host.node is not None])
 
@@ -220,7 +220,7 @@ def check_reach(site: Site) -> None:
         if (
             "edge" in (zone for port in service.ports.values() for zone in port.reach)
             and service.route
-            and site.provider("proxy") is None
+            and not site.doors()
         ):
             continue
     for zone in site.values["site_admin"]["reach"]:

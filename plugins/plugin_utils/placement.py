@@ -147,8 +147,8 @@ def first(*values: Any) -> Any:
 
 
 def check_providers(site: Site) -> None:
-    """A site has one proxy and one monitoring service."""
-    for what in ("proxy", "monitoring"):
+    """A site has one proxy, one tunnel and one monitoring service."""
+    for what in ("proxy", "tunnel", "monitoring"):
         providers = [service for service in site.services.values() if service.entry.provides() == what]
         if len(providers) > 1:
             names = " and ".join(service.name for service in providers)

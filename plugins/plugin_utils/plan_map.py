@@ -107,6 +107,11 @@ def beside(plan: Tree, flows: list[Tree], host: str, service: str) -> str:
         for route in plan["routes"]
         if (route["upstream"]["host"], route["service"]) == (host, service)
     ]
+    domains += [
+        name["domain"]
+        for name in (plan["cloudflare"] or {"names": []})["names"]
+        if (name["upstream"]["host"], name["service"]) == (host, service) and name["domain"] not in domains
+    ]
     return "  ".join([", ".join(ports), *domains]).strip()
 
 

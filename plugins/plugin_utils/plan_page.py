@@ -59,7 +59,11 @@ def routes(plan: Tree) -> list[tuple[object, ...]]:
     return [
         (route["domains"][0], route["service"], route["upstream"]["host"], ", ".join(route["zones"]), route["login"])
         for route in plan["routes"]
-    ]
+    ] + [
+        (name["domain"], name["service"], name["upstream"]["host"], "internet, through Cloudflare's tunnel",
+         "Cloudflare Access" if name["guarded"] else "application")
+        for name in (plan["cloudflare"] or {"names": []})["names"]
+    ]  # fmt: skip
 
 
 def ports(plan: Tree) -> list[tuple[object, ...]]:

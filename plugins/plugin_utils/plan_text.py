@@ -82,6 +82,14 @@ def names(plan: Tree) -> list[str]:
             f"https://{route['domains'][0]:<28} {route['service']} ({target}), for {', '.join(route['zones'])}, "
             f"login: {route['login']}"
         )
+    cloudflare = plan["cloudflare"] or {"names": [], "tunnel": {}}
+    for name in cloudflare["names"]:
+        upstream = name["upstream"]
+        guard = "login: Cloudflare Access" if name["guarded"] else "open to everybody, login: application"
+        found.append(
+            f"https://{name['domain']:<28} {name['service']} ({upstream['host']} {upstream['address']}:"
+            f"{upstream['port']}), for internet, through tunnel {cloudflare['tunnel']['name']}, {guard}"
+        )
     return found
 
 

@@ -35,7 +35,7 @@ def build(
 def askers_of(site: Site, zone: str) -> list[dict[int, str]]:
     """Whoever asks from a zone: its address or network by IP version; what one of them may reach, the zone may."""
     if zone == "edge":
-        found = [site.hosts[name] for name in site.provider_hosts("proxy")]
+        found = [site.hosts[name] for name in site.door_hosts()]
         return [{addresses.version(address): address for address in host.addresses} | {0: host.name} for host in found]
     by_version: dict[int, str] = {}
     for network in site.zones.get(zone, []):

@@ -193,7 +193,10 @@ def table(verdict: Verdict, unprobed: Iterable[dict[str, Any]] = ()) -> list[str
             f"{row.seen}{mark}"
         )
     lines += [f"{zone:<9} NOT PROBED (no prober stands in this zone)" for zone in verdict.not_probed]
-    lines += [f"NOT PROBED {one['service']} {one['protocol']}/{one['port']} (answers no stranger)" for one in unprobed]
+    lines += [
+        f"NOT PROBED {one['service']} {one['protocol']}/{one['port']} ({one.get('reason') or 'answers no stranger'})"
+        for one in unprobed
+    ]
     lines.append(
         f"probes made: {verdict.made}, open as planned: {verdict.open_as_planned}, closed as planned: "
         f"{verdict.closed_as_planned}, surprises: {len(verdict.surprises)}"

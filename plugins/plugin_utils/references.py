@@ -95,8 +95,11 @@ def domain_of(site: Site, name: str) -> str:
 
 
 def public_url(site: Site, service: Service) -> str:
-    """https://name.domain, or the address where there is no route."""
-    if service.route is not None and site.provider("proxy") is not None:
+    """https://name.domain, or the address where nobody publishes that name."""
+    if service.route is not None and (
+        site.provider("proxy") is not None
+        or (site.provider("tunnel") is not None and "internet" in service.route["allow"])
+    ):
         return f"https://{domain_of(site, str(service.route['name']))}"
     host = site.hosts.get(service.hosts[0]) if service.hosts else None
     port = next(iter(service.ports.values()), None)

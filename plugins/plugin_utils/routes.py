@@ -11,23 +11,22 @@ from .references import domain_of
 
 
 def build(site: Site) -> list[Tree]:
-    proxy = site.provider("proxy")
+    """Names that the proxy serves. What the tunnel publishes is checked here too, its names are in cloudflare.py."""
     proxy_hosts = site.provider_hosts("proxy")
     found: list[Tree] = []
     names: dict[str, str] = {}
     for service in site.services.values():
         if service.route is None:
             continue
-        where = service.entry.where.at("route")
-        if proxy is None:
+        if not site.doors():
             site.problems.add(
                 "route-without-proxy",
-                where,
+                service.entry.where.at("route"),
                 f"{service.name} has a public name, but no placed service is a proxy",
                 "Place nginx-proxy-manager: site_services: {nginx-proxy-manager: {hosts: [...]}}",
             )
             continue
-        if not service.hosts or not proxy_hosts:
+        if not service.hosts or not site.door_hosts():
             continue
         domain = domain_of(site, str(service.route["name"]))
         if domain in names:
@@ -39,10 +38,21 @@ def build(site: Site) -> list[Tree]:
             )
         names[domain] = service.name
         check_login(site, service)
-        upstream = find_upstream(site, service, proxy_hosts[0])
+        upstream = find_upstream(site, service, proxy_hosts[0]) if proxy_hosts else None
         if upstream is not None:
             found.append(entry(site, service, domain, upstream, proxy_hosts[0]))
     return found
+
+
+def through_tunnel(site: Site) -> list[Service]:
+    """Services whose names the tunnel publishes: those that the Internet may ask for."""
+    if not site.provider_hosts("tunnel"):
+        return []
+    return [
+        service
+        for service in site.services.values()
+        if service.route is not None and service.hosts and "internet" in service.route["allow"]
+    ]
 
 
 def check_login(site: Site, service: Service) -> None:
@@ -63,8 +73,8 @@ def check_login(site: Site, service: Service) -> None:
         )
 
 
-def find_upstream(site: Site, service: Service, proxy_host: str) -> Tree | None:
-    """How the proxy reaches it: by container name on its own host, else by address."""
+def find_upstream(site: Site, service: Service, proxy_host: str, who: str = "proxy") -> Tree | None:
+    """How the proxy (or the tunnel) reaches it: by container name on its own host, else by address."""
     route = service.route or {}
     port = service.ports.get(str(route["port"]))
     if port is None:
@@ -90,7 +100,7 @@ def find_upstream(site: Site, service: Service, proxy_host: str) -> Tree | None:
         site.problems.add(
             "proxy-cannot-reach",
             service.entry.where.at("reach"),
-            f"the proxy on {proxy_host} may not reach {service.name}'s port {port.name} on {host.name}",
+            f"the {who} on {proxy_host} may not reach {service.name}'s port {port.name} on {host.name}",
             "Add edge to `reach`",
         )
     return {"host": host.name, "address": host.address, "port": port.number, "scheme": route["scheme"]}
@@ -107,14 +117,17 @@ def alias(service: Service, container: str) -> str:
 
 def entry(site: Site, service: Service, domain: str, upstream: Tree, proxy_host: str) -> Tree:
     route = service.route or {}
-    allow = network.cidrs(site, route["allow"])
+    # where the tunnel publishes a name, the Internet has it from there: the proxy serves the home alone, and cannot be
+    # used to get past Access
+    zones = list(site.values["site_zones"]) if service in through_tunnel(site) else list(route["allow"])
+    allow = network.cidrs(site, zones)
     return {
         "service": service.name,
         "name": route["name"],
         "domains": [domain],
         "upstream": upstream,
         "allow": "any" if addresses.ANY in allow else allow,
-        "zones": list(route["allow"]),
+        "zones": zones,
         "login": route["login"],
         "websockets": route["websockets"],
         "path": route["path"],
@@ -133,7 +146,7 @@ def names(site: Site, routes: list[Tree]) -> list[Tree]:
                     "name": domain,
                     "address": proxy.address,
                     "address6": proxy.address6 or None,
-                    "public": route["allow"] == "any",
+                    "public": route["allow"] == "any" or site.services[route["service"]] in through_tunnel(site),
                     "service": route["service"],
                 }
             )

@@ -10,6 +10,7 @@ from .model import Site, Tree
 from .problems import suggest
 
 TOKEN_HELP = "the secret of the API token: make proxmox-access ENV=… makes and keeps it"
+CLOUDFLARE_HELP = "an API token: docs/guides/cloudflare.md says which permissions it needs"
 
 
 def build(site: Site) -> list[Tree]:
@@ -17,10 +18,14 @@ def build(site: Site) -> list[Tree]:
     for service in site.services.values():
         for name, body in service.spec["secrets"].items():
             full = f"{service.name}.{name}"
-            if body["ask"]:
+            if body["later"]:
+                found.append({"name": full, "later": True})
+            elif body["ask"]:
                 found.append(asked(site, service.name, full, body["help"]))
             else:
                 found.append({"name": full, "length": body["length"], "kind": body["kind"]})
+    if site.values["site_cloudflare"]:
+        found.append(asked(site, "Cloudflare", "cloudflare.api_token", CLOUDFLARE_HELP))
     for host in site.hosts.values():
         if host.node is not None:
             found.append(asked(site, f"the node {host.name}", f"{host.name}.api_token_secret", TOKEN_HELP))

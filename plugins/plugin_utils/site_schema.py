@@ -180,6 +180,42 @@ BACKUP = Table(
     default={},
 )
 
+EMAIL = Text("E-mail address", pattern=r"^[^@\s]+@[^@\s]+$", wanted="an e-mail address")
+
+CLOUDFLARE = Table(
+    {
+        "account": Text("Name or id of the account; needed only where the zone's name is in several"),
+        "zone": Text("Domain at Cloudflare; default site_domain", pattern=HOSTNAME, wanted="a domain"),
+        "tunnel": Text("Name of the tunnel; default site_name"),
+        "allow": Items(EMAIL, "Who may log in from the Internet"),
+        "session": Text(
+            "How long a login lasts", default="168h", pattern=r"^([0-9]+(h|m|s))+$", wanted="a time as 168h"
+        ),
+        "service_tokens": Named(
+            Items(Text("Service"), least=1),
+            "Tokens for apps that cannot log in, and the services each opens",
+            pattern=NAME,
+            wanted=NAME_TEXT,
+        ),
+        "open": Items(Text("Service"), "Services whose name anybody may ask: their own login is all that guards them"),
+        "records": Items(
+            Table(
+                {
+                    "name": Text("Whole name", pattern=HOSTNAME, wanted="a DNS name"),
+                    "type": Text("Type", default="CNAME", choices=("A", "AAAA", "CNAME", "TXT")),
+                    "content": Text("Address, name or text"),
+                    "proxied": Flag("Through Cloudflare"),
+                    "ttl": Number("Seconds; 1 is automatic", default=1, least=1, most=86400),
+                },
+                "A further DNS record",
+                required=("name", "content"),
+            ),
+            "Further DNS records",
+        ),
+    },
+    "Cloudflare: the tunnel, who may come through it, DNS",
+)
+
 SITE = Table(
     {
         "site_name": Text("Short name of the site", pattern=f"^{NAME}$", wanted=NAME_TEXT),
@@ -250,6 +286,7 @@ SITE = Table(
             "The router",
             default={"public_address": None, "public_address6": None, "forwards": None},
         ),
+        "site_cloudflare": CLOUDFLARE,
         "site_backup": BACKUP,
         "site_accept": Items(Text(), "Names of accepted warnings"),
         "site_secrets": Named(Anything(), "Values given by hand"),

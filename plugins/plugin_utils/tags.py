@@ -23,6 +23,7 @@ CONCERNS: dict[str, str] = {
     "system": "services that systemd runs",
     "applications": "what an application's own API sets up",
     "backup": "backup jobs",
+    "cloudflare": "tunnel, Access and DNS at Cloudflare",
     "verify": "probes",
 }
 SPECIAL = ("all", "always", "never", "tagged", "untagged")

@@ -20,6 +20,9 @@ LAB_ROLES = {"extranet", "intranet", "single", "host", "proxmox", "npm", "jellyf
 # Roles that need OpenZFS in the kernel, which no container has: the stage zfs runs them so in its emulated machine.
 ZFS_ROLES = {"zfs", "zfs_snapshots"}
 
+# Roles that run on the controller and speak an API that is nobody's machine: run whole against the API's stand-in.
+CONTROLLER_ROLES = {"cloudflare"}
+
 
 @pytest.mark.parametrize("module", MODULES)
 def test_every_module_has_a_test(module: str) -> None:
@@ -38,6 +41,8 @@ def test_every_role_has_a_scenario_or_runs_in_the_lab(role: str) -> None:
         tasks = yaml.safe_load((ROOT / "tests/zfs/converge.yml").read_text())[0]["tasks"]
         used = [task.get("ansible.builtin.import_role", {}).get("name") for task in tasks]
         assert f"homelab.mediaserver.{role}" in used, f"role {role} is not run by tests/zfs/converge.yml"
+    elif role in CONTROLLER_ROLES:
+        assert (ROOT / f"tests/long/test_role_{role}.py").exists(), f"no tests/long/test_role_{role}.py"
     else:
         assert (ROOT / "molecule" / role / "molecule.yml").exists(), f"no molecule/{role}/molecule.yml"
 

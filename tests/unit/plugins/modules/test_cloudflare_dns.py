@@ -129,6 +129,12 @@ def test_mistakes(run, fake, records, words):
     assert fake.writes == []
 
 
+def test_names_are_short_for_proxied_records(run, fake):
+    run(HOME, names=["photos.example.org", "media.example.org"], target=TARGET)
+    assert not run(PHOTOS, FILMS, HOME)["changed"]
+    assert "give target" in run(names=["photos.example.org"])["msg"]
+
+
 def test_missing_zone_and_mark(run, fake):
     assert "give zone" in run(PHOTOS, zone=None)["msg"]
     assert "the mark is empty" in run(PHOTOS, mark=" ")["msg"]

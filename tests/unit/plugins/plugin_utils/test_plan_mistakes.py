@@ -75,6 +75,27 @@ def devices(*names: str, kind: str = "disk") -> dict[str, Any]:
     return {"type": kind, "devices": [f"/dev/disk/by-id/{name}" for name in names]}
 
 
+CLOUD = {
+    "summary": "The way out",
+    "provides": "tunnel",
+    "containers": {"cloud": {"image": "docker.io/example/cloud:1.0", "secrets": ["token"], "memory": "64M"}},
+    "secrets": {"token": {"later": True}},
+}
+
+
+def through_cloudflare(**more: Any) -> Callable[[Any], None]:
+    """A tunnel on the front host, with an allow-list."""
+    given = {"site_cloudflare": {"allow": ["mum@example.org"], **more}} if "site_cloudflare" not in more else {}
+
+    def change(sample: Any) -> None:
+        sample.catalog["cloud"] = CLOUD
+        sample.site["site_services"]["cloud"] = {"hosts": ["front"]}
+        sample.site["site_secrets"]["cloudflare.api_token"] = True
+        sample.site |= given
+
+    return change
+
+
 def service(*path: str, to: Any) -> Callable[[Any], None]:
     return put(*path, to=to, where="catalog")
 
@@ -341,6 +362,19 @@ CASES = [
     Case("internet-on-private-host", both(service("films", "reach", to=["internet"]), drop("films", "route", where="catalog")), FILMS, "containers.films.ports.web", "on back, a private host", True),
     Case("internet-beside-the-proxy", both(service("films", "reach", to=["internet"]), drop("films", "route", where="catalog"), lambda s: s.groups.update(back=["single"])), FILMS, "containers.films.ports.web", "on back, which holds everything", True),
     Case("private-data-on-edge", put("site_services", "films", "hosts", to=["front"]), SITE, "site_services.films.hosts", "films keeps media on front, which the Internet reaches", True),
+    Case("tunnel-without-cloudflare", through_cloudflare(site_cloudflare=None), SITE, "site_services.cloud", "nothing says for whom.*allow: \\[you@example.org\\]", True),
+    Case("cloudflare-without-tunnel", put("site_cloudflare", to={"allow": ["mum@example.org"]}), SITE, "site_cloudflare", "no placed service is a tunnel.*Place cloudflared", True),
+    Case("domain-outside-zone", through_cloudflare(zone="example.com"), SITE, "site_cloudflare.zone", "example.org, which is not in zone example.com", True),
+    Case("tunnel-for-nobody", through_cloudflare(allow=[]), SITE, "site_cloudflare.allow", "nobody may log in, so films could not be used", True),
+    Case("not-published", through_cloudflare(open=["photos"]), SITE, "site_cloudflare.open.0", "publishes no service 'photos'", True),
+    Case("not-published", through_cloudflare(service_tokens={"phones": ["flims"]}), SITE, "site_cloudflare.service_tokens.phones.0", "Did you mean films", True, name="token-not-published"),
+    Case("open-without-login", both(through_cloudflare(open=["films"]), put("site_services", "films", "route", to={"login": "proxy"})), SITE, "site_cloudflare.open.0", "asks for no login itself.*Cloudflare Access then asks", True),
+    Case("token-for-open", through_cloudflare(open=["films"], service_tokens={"phones": ["films"]}), SITE, "site_cloudflare.service_tokens.phones.0", "open to everybody already", True),
+    Case("record-of-tunnel", through_cloudflare(records=[{"name": "media.example.org", "type": "A", "content": "198.51.100.7"}]), SITE, "site_cloudflare.records.0.name", "leads into the tunnel already", True),
+    Case("record-outside-zone", through_cloudflare(records=[{"name": "office.example.com", "type": "A", "content": "198.51.100.7"}]), SITE, "site_cloudflare.records.0.name", "Write the whole name, as office.example.org", True),
+    Case("bad-form", through_cloudflare(allow=["mum"]), SITE, "site_cloudflare.allow.0", "an e-mail address", name="nobody-in-allow"),
+    Case("proxy-cannot-reach", both(through_cloudflare(), drop("site_services", "proxy"), service("films", "reach", to=["vpn"])), FILMS, "reach", "the tunnel on front may not reach films", True, name="tunnel-cannot-reach"),
+    Case("secret-missing", both(through_cloudflare(), drop("site_secrets", "cloudflare.api_token")), SITE, "site_secrets.cloudflare.api_token", "Cloudflare needs a secret.*docs/guides/cloudflare.md", True, name="no-token-of-cloudflare"),
     Case("secret-missing", drop("site_secrets", "tunnel.account"), SITE, "site_secrets.tunnel.account", "only the owner has \\(from the provider\\)", True),
     Case("unknown-secret", put("site_secrets", "tunnel.acount", to=True), SITE, "site_secrets.tunnel.acount", "Did you mean tunnel.account", True),
 ]  # fmt: skip
