@@ -79,11 +79,13 @@ STAGES = [
     ]),
     Stage("backup-long", "backup killed at seeded moments (20), full disk, damage, off-site away", 1800, "long", [
         [PYTHON, "tests/faults/backup_faults.py", "--kills", "20"],
+    ]),
     Stage("upgrade-long", "upgrades that fail in every way, killed at seeded moments (30)", 2400, "long", [
         [PYTHON, "tests/faults/upgrade_faults.py", "--kills", "30"],
     ]),
     Stage("power-cut", "a machine killed while its database is loaded, then a restore (5)", 900, "long", [
         [PYTHON, "tests/faults/power_cut.py", "--cuts", "5"],
+    ]),
     Stage("cloudflare", "site.yml's plays for Cloudflare against a stand-in of its API", 240, "long", [
         [str(BIN / "pytest"), "-q", "tests/long"],
     ]),

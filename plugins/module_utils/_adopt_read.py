@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.homelab.mediaserver.plugins.module_utils import _adopt, _docker
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _adopt, _compose, _docker
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 
 COMPOSE_FILES = ("docker-compose.yml", "docker-compose.yaml", "compose.yaml", "compose.yml")
@@ -154,7 +154,7 @@ class Reader:
 
     def units(self, directories: Sequence[str]) -> list[dict[str, Any]]:
         """The owner's own units, as far as they concern compose projects, restic or backups."""
-        found = []
+        found: list[dict[str, Any]] = []
         for name, text in self.texts("/etc/systemd/system/*.service", "/etc/systemd/system/*.timer").items():
             short = name.rpartition("/")[2]
             about = [d for d in directories if d and re.search(rf"{re.escape(d)}(?![\w-])", text)]
@@ -163,7 +163,7 @@ class Reader:
             found.append({"name": short, "directory": about[0] if about else "", "restic": _adopt.restic_places(text)})
         states = self.tool.units([one["name"] for one in found]) if found else {}
         for one in found:
-            state = states.get(one["name"], _docker.Unit())
+            state = states.get(one["name"], _compose.Unit())
             one |= {"active": state.active, "enabled": state.enabled}
         return found
 

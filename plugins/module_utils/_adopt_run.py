@@ -18,6 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ class Course:
             one["started"] = found["State"].get("StartedAt", "")
             one["health"] = (found["State"].get("Health") or {}).get("Status", "")
         states = self.tool.units(self.journal["units"])
-        enabled = [name for name in self.journal["units"] if states.get(name, _docker.Unit()).enabled]
+        enabled = [name for name in self.journal["units"] if states.get(name, _compose.Unit()).enabled]
         self.save(phase="begun", enabled=enabled, copies={}, owners={}, dumps={})
 
     def details(self) -> dict[str, Tree]:
@@ -341,7 +342,7 @@ def forward(course: Course) -> list[Step]:
         ]
     steps.append(("give the folders to the new containers' users", course.give))
     for stone in journal["steps"]:
-        steps.append((f"migrate {stone['service']} by way of {stone['name']}", lambda stone=stone: course.stone(stone)))
+        steps.append((f"migrate {stone['service']} by way of {stone['name']}", partial(course.stone, stone)))
     steps += [
         (f"start {', '.join(journal['projects'])}", course.start),
         ("look whether they answer", course.smoke),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _cloudflare_access as access
@@ -18,6 +19,7 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils._cloudflare im
     read_secret,
     write_secret,
 )
+from ansible_collections.homelab.mediaserver.plugins.module_utils._http import only_wanted
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure, Step
 
 KINDS = {"application": "apps", "policy": "policies", "service token": "service_tokens"}
@@ -143,7 +145,7 @@ class Guard:
             shown = {**(option["settings"] or {}), "session_duration": option["session_duration"]}
             after = {**{key: value for key, value in shown.items() if value is not None}, "names": [name]}
             before = current and {
-                **access.only_wanted(current, {key: after[key] for key in after if key != "names"}),
+                **only_wanted(current, {key: after[key] for key in after if key != "names"}),
                 "names": access.names_of(current),
                 "policies": [self.policy_name(one) for one in access.policy_ids_of(current)],
             }
@@ -185,4 +187,4 @@ class Guard:
     def purge(self, kind: str, rows: dict[str, dict[str, Any]]) -> None:
         for name, row in rows.items():
             self.note(kind, name, {"id": row["id"]}, None)
-            self.steps.append(Step(f"delete {kind} {name}", lambda name=name, row=row: self.remove(kind, name, row)))
+            self.steps.append(Step(f"delete {kind} {name}", partial(self.remove, kind, name, row)))

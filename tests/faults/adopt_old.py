@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -106,7 +108,7 @@ EXTRANET = {
 }
 
 
-def project(services: dict[str, dict[str, object]]) -> str:
+def project(services: Mapping[str, Any]) -> str:
     return yaml.safe_dump({"services": {name: {"restart": "always", **body} for name, body in services.items()}})
 
 

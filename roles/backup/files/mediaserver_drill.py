@@ -27,9 +27,9 @@ from typing import Any
 import mediaserver_manifest as manifest
 import mediaserver_snapshots
 from mediaserver_jobs import Job, entry
-from mediaserver_psql import container_id, psql
+from mediaserver_psql import container_id, feed, psql
 from mediaserver_restic import Problem, Restic, last_words
-from mediaserver_restore import feed, pour, remove, save_sqlite
+from mediaserver_restore import pour, remove, save_sqlite
 from mediaserver_runner import Runner
 from mediaserver_snapshots import Snapshot, assert_there, choose, places, snapshots, wanted_jobs
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from mediaserver_dumps import dump_command
 from mediaserver_restic import Problem, Restic, assert_mounted
 
 Job = dict[str, Any]
+CONFIG = Path(os.environ.get("MEDIASERVER_BACKUP_CONFIG", "/etc/mediaserver/backup.json"))
 PERIODS = {"hourly": 3600, "daily": 86400, "weekly": 7 * 86400, "monthly": 30 * 86400}
 SLACK = 1800
 

@@ -7,6 +7,11 @@ import subprocess
 
 from mediaserver_restic import Problem, last_words
 
+# pg_dump empties the search path, and functions that name their helpers without a schema (cube, earthdistance, vector
+# extensions) would not find them while indexes are built. Immich's own instructions for a restore say the same.
+SEARCH_PATH = b"SELECT pg_catalog.set_config('search_path', '', false);"
+SEARCH_PATH_WITH_PUBLIC = b"SELECT pg_catalog.set_config('search_path', 'public, pg_catalog', true);"
+
 
 def container_id(project: str, service: str) -> str:
     """The running container of a compose project's service."""
@@ -28,3 +33,9 @@ def psql(container: str, user: str, database: str, *more: str, answers: bool = F
     options += ["--no-align", "--tuples-only"] if answers else ["--output=/dev/null"]
     login = [f"--username={user}", f"--dbname={database}"]
     return ["docker", "exec", "--interactive", container, "psql", *options, *login, *more]
+
+
+def feed(what: str, argv: list[str], text: str = "") -> None:
+    done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Problem(f"Unable to {what}: {last_words(done.stderr)}")

@@ -17,9 +17,9 @@ from typing import Any
 import mediaserver_manifest
 import mediaserver_snapshots
 from mediaserver_jobs import Job
-from mediaserver_psql import container_id, psql
+from mediaserver_psql import container_id, feed, psql
 from mediaserver_restic import Problem, Restic
-from mediaserver_restore import Restore, feed
+from mediaserver_restore import Restore
 from mediaserver_runner import Runner
 from mediaserver_snapshots import Snapshot, choose, places, snapshots
 

@@ -24,15 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import mediaserver_snapshots
-from mediaserver_psql import container_id, psql
+from mediaserver_jobs import Job
+from mediaserver_psql import SEARCH_PATH, SEARCH_PATH_WITH_PUBLIC, container_id, feed, psql
 from mediaserver_restic import Problem, Restic, assert_mounted, last_words
 from mediaserver_runner import Runner
-from mediaserver_snapshots import Job, Snapshot, choose, places, snapshots, wanted_jobs
-
-# pg_dump empties the search path, and functions that name their helpers without a schema (cube, earthdistance, vector
-# extensions) would not find them while indexes are built. Immich's own instructions for a restore say the same.
-SEARCH_PATH = b"SELECT pg_catalog.set_config('search_path', '', false);"
-SEARCH_PATH_WITH_PUBLIC = b"SELECT pg_catalog.set_config('search_path', 'public, pg_catalog', true);"
+from mediaserver_snapshots import Snapshot, choose, places, snapshots, wanted_jobs
 
 
 class Restore:
@@ -281,12 +277,6 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def feed(what: str, argv: list[str], text: str = "") -> None:
-    done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Problem(f"Unable to {what}: {last_words(done.stderr)}")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -9,18 +9,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mediaserver_jobs import PERIODS, SLACK, Job, back_up, entry, forget
+from mediaserver_jobs import CONFIG, PERIODS, SLACK, Job, back_up, entry, forget
 from mediaserver_metrics import metrics
 from mediaserver_restic import Absent, Problem, Restic, write
-
-CONFIG = Path(os.environ.get("MEDIASERVER_BACKUP_CONFIG", "/etc/mediaserver/backup.json"))
 
 
 class Runner:

@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import mediaserver_upgrade_data as data
-from mediaserver_backup import CONFIG, Problem, assert_mounted, dump_command, last_words
+from mediaserver_dumps import dump_command
+from mediaserver_jobs import CONFIG
+from mediaserver_restic import Problem, assert_mounted, last_words
 from mediaserver_upgrade import alone
 from mediaserver_upgrade_docker import Project, service_of
 

@@ -28,7 +28,7 @@ from typing import Any
 
 import mediaserver_upgrade_data as data
 import mediaserver_upgrade_database as database
-from mediaserver_backup import Problem
+from mediaserver_restic import Problem
 from mediaserver_upgrade_docker import Project
 
 ROOT = Path(os.environ.get("MEDIASERVER_UPGRADE_ROOT", "/opt/mediaserver/services"))
@@ -199,7 +199,7 @@ def settle(service: str) -> dict[str, Any] | None:
 
 def report(journal: Journal) -> dict[str, Any]:
     now = journal.now
-    shown = {key: now[key] for key in ("service", "state", "seconds", "reason", "rows") if key in now}
+    shown: dict[str, Any] = {key: now[key] for key in ("service", "state", "seconds", "reason", "rows") if key in now}
     return {**shown, "changes": now["request"]["changes"], "kept": now["old"], "at": now["stamp"]}
 
 

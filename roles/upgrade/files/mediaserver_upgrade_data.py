@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mediaserver_backup import Problem, assert_mounted, last_words
+from mediaserver_restic import Problem, assert_mounted, last_words
 
 SLACK = 64 * 2**20
 BLOCK = 2**20

@@ -10,8 +10,9 @@ from typing import Any
 
 import mediaserver_manifest as manifest
 import mediaserver_upgrade_data as data
-from mediaserver_backup import Problem, container_id, dump_command, last_words
-from mediaserver_restore import SEARCH_PATH, SEARCH_PATH_WITH_PUBLIC, feed, psql
+from mediaserver_dumps import dump_command
+from mediaserver_psql import SEARCH_PATH, SEARCH_PATH_WITH_PUBLIC, container_id, feed, psql
+from mediaserver_restic import Problem, last_words
 from mediaserver_upgrade_docker import Project
 
 Database = dict[str, Any]
@@ -76,9 +77,8 @@ def dump(project: Project, moved: list[tuple[Database, data.Volume]], journal: A
 def check_nothing_else(project: Project, one: Database, declared: list[str]) -> None:
     """A database that nobody declared would stay behind."""
     container = container_id(project.name, one["container"])
-    argv = ["docker", "exec", container, *manifest.PSQL, f"--username={one['user']}", "--dbname=postgres",
-            "--command", FOREIGN]  # fmt: skip
-    done = subprocess.run(argv, text=True, capture_output=True, check=False)
+    argv = psql(container, one["user"], "postgres", answers=True)
+    done = subprocess.run(argv, input=FOREIGN, text=True, capture_output=True, check=False)
     if done.returncode:
         raise Problem(f"Unable to list the databases of {project.name}: {last_words(done.stderr)}")
     if more := sorted({line for line in done.stdout.splitlines() if line} - set(declared)):
@@ -94,8 +94,8 @@ def load(project: Project, moved: list[tuple[Database, data.Volume]], journal: A
     for one, volume in moved:
         container = container_id(project.name, one["container"])
         ensure(project, one, container)
-        pour(volume.dumped(one["name"]), [*psql(container, job(project, one), one["name"]), "--single-transaction"])
-        feed(f"analyse {one['name']}", psql(container, job(project, one), one["name"]), "ANALYZE;")
+        pour(volume.dumped(one["name"]), [*psql(container, one["user"], one["name"]), "--single-transaction"])
+        feed(f"analyse {one['name']}", psql(container, one["user"], one["name"]), "ANALYZE;")
         wanted = journal.now["rows"][one["name"]]
         if wrong := manifest.differences(wanted, manifest.of_postgresql(container, one["user"], one["name"])):
             raise Problem(f"Unable to load {one['name']} into the new version: " + "; ".join(wrong[:5]))
@@ -107,7 +107,7 @@ def ensure(project: Project, one: Database, container: str) -> None:
         f"SELECT 'CREATE DATABASE \"{one['name']}\" TEMPLATE template0' WHERE NOT EXISTS "
         f"(SELECT FROM pg_database WHERE datname = '{one['name']}')\\gexec\n"
     )
-    feed(f"make database {one['name']}", psql(container, job(project, one), "postgres"), script)
+    feed(f"make database {one['name']}", psql(container, one["user"], "postgres"), script)
 
 
 def pour(source: Path, loader: list[str]) -> None:

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from mediaserver_backup import Problem
+from mediaserver_restic import Problem
 from mediaserver_upgrade_data import call
 
 PULL_PATIENCE = 3600

@@ -150,6 +150,8 @@ def offsite(**body: Any) -> Callable[[Any], None]:
     """A remote repository beside the local one."""
     default = {"url": "s3:https://s3.example.org/bucket/home"}
     return put("site_backup", to={"repositories": {"local": {"class": "backups"}, "offsite": {**default, **body}}})
+
+
 def cloudy(sample: Any) -> None:
     """Films keep their media in a cloud."""
     sample.site["site_rclone"] = {"azure": {"type": "azureblob", "options": {"account": "family"}}}
