@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Modules and roles against real OpenZFS, in the emulated machine of machine.sh (built on first use: 15 CPU minutes).
 
-    real_zfs.py [CASE ...]      all, or cases of cases.py by name (without `case_`); `roles` runs the roles
+    real_zfs.py [CASE ...]      all, or cases of cases.py by name (without `case_`); `roles` runs the roles, `cost`
+                                measures zfs_datasets beside a loop of community.general.zfs
     real_zfs.py --keep ...      leave the machine running
 
 The modules run inside the machine without Ansible's transport, the roles by ansible-playbook over SSH: check, converge,
@@ -24,6 +25,7 @@ import time
 from pathlib import Path
 
 import ansible
+import cost
 import yaml
 
 HERE = Path(__file__).resolve().parent
@@ -123,12 +125,18 @@ def run_roles() -> bool:
     return good
 
 
+def run_cost() -> bool:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        return cost.measure(folder, lambda line: machine("ssh", line), lambda path: play(folder, path)[0])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("case", nargs="*")
     parser.add_argument("--keep", action="store_true", help="leave the machine running")
     arguments = parser.parse_args()
-    cases = [name for name in arguments.case if name != "roles"]
+    cases = [name for name in arguments.case if name not in ("roles", "cost")]
     machine("start")
     good = True
     try:
@@ -136,6 +144,8 @@ def main() -> int:
             good &= run_cases(cases)
         if "roles" in arguments.case or not arguments.case:
             good &= run_roles()
+        if "cost" in arguments.case or not arguments.case:
+            good &= run_cost()
     finally:
         if not arguments.keep:
             machine("stop")
