@@ -33,6 +33,7 @@ ROOT = HERE.parents[1]
 MACHINE = ["bash", str(HERE / "machine.sh")]
 ROLES = ("zfs", "zfs_snapshots")
 FOREIGN = "/root/lib"
+SECRET = "planted-zed-secret"  # of converge.yml
 
 
 def machine(*words: str) -> str:
@@ -78,7 +79,7 @@ def inventory(folder: Path) -> Path:
 
 
 def play(folder: Path, name: str, *options: str) -> tuple[int, str]:
-    """Changes and output of one playbook; ends the program when it fails."""
+    """Changes and output of one playbook, errors included; ends the program when it fails."""
     environment = {
         **os.environ,
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "playbooks/collections"),
@@ -97,7 +98,7 @@ def play(folder: Path, name: str, *options: str) -> tuple[int, str]:
     recap = re.search(r"changed=(\d+).*failed=(\d+)", done.stdout)
     if done.returncode != 0 or recap is None:
         sys.exit(f"{name} {' '.join(options)} failed:\n{done.stdout[-5000:]}\n{done.stderr[-2000:]}")
-    return int(recap[1]), done.stdout
+    return int(recap[1]), done.stdout + done.stderr
 
 
 def run_roles() -> bool:
@@ -113,13 +114,16 @@ def run_roles() -> bool:
             ("check", ("--check",), True),
         ):
             begun = time.monotonic()
-            changed, output = play(folder, "converge.yml", *options)
+            changed, output = play(folder, "converge.yml", "-vvv", *options)
             fine = quiet is None or (changed == 0) == quiet
+            if SECRET in output:
+                fine = False
+                print(f"roles: {step}: a secret is shown {output.count(SECRET)} times")
             good &= fine
             verdict = "passed" if fine else "FAILED"
             print(f"roles: {step}: {verdict}, changed={changed} ({time.monotonic() - begun:.0f} s)", flush=True)
             if not fine:
-                print(output[-4000:])
+                print(output[-4000:].replace(SECRET, "(the secret)"))
         play(folder, "verify.yml")
         print("roles: verify: passed", flush=True)
     return good
