@@ -17,7 +17,7 @@ description:
   - When C(zpool) fails after it has partitioned a disk, the next run goes on with that disk, by a record of what was
     empty in C(/var/lib/mediaserver/zfs), if it carries nothing else.
   - A device counts as the same under each of its names.
-  - OpenZFS 2.1 to 2.4.
+  - OpenZFS 2.1 to 2.4. It is run on 2.3; what the others say otherwise is known from their documentation.
 author: The homelab.mediaserver authors (@homelab-mediaserver)
 attributes:
   check_mode:

@@ -107,13 +107,13 @@ class ZfsFake(Commands):
         for end in range(len(parts) - 1, 0, -1):
             above = "/".join(parts[:end])
             local = self.datasets[above]["local"]
-            if prop in local and prop not in NOT_INHERITED and "quota@" not in prop:
+            if prop in local and prop not in NOT_INHERITED and "quota" not in prop:
                 path = prop == "mountpoint" and local[prop].startswith("/")
                 value = PRINTED.get(local[prop], local[prop])
                 return value + (name.removeprefix(above) if path else ""), f"inherited from {above}"
         if prop == "mountpoint" and body["type"] == "filesystem":
             return f"/{name}", "default"
-        if "quota@" in prop:
+        if "quota@" in prop or (prop.startswith("default") and prop.endswith("quota")):
             return "0", "local"
         value = DEFAULTS[body["type"]].get(prop, "-")
         return value, "-" if value == "-" else "default"
@@ -161,7 +161,7 @@ class ZfsFake(Commands):
 
     def stored(self, pair: str) -> tuple[str, str]:
         prop, _equal, value = pair.partition("=")
-        unlimited = prop in ("quota", "refquota", "reservation", "refreservation") or "quota@" in prop
+        unlimited = prop in ("quota", "refquota", "reservation", "refreservation") or "quota" in prop
         return prop, "0" if unlimited and value == "none" else value
 
     def zfs_set(self, words: list[str]) -> Any:
