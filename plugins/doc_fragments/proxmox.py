@@ -119,7 +119,10 @@ options:
     description: Number of the guest or template on the same node to clone, if the guest does not exist.
     type: int
   clone_full:
-    description: Whether the clone is a full copy. By default a template is cloned linked, all else in full.
+    description:
+      - Whether the clone is a full copy. By default a template is cloned linked, all else in full.
+      - A container is cloned linked only from storages that clone raw volumes (LVM-thin, ZFS), and in full only while it
+        does not run.
     type: bool
   clone_storage:
     description: Storage of the clone's disks. The clone is a full copy then.

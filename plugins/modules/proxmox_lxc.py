@@ -193,6 +193,7 @@ EXAMPLES = r"""
     vmid: 900
     hostname: debian
     ostemplate: "{{ template.volid }}"
+    rootfs: {storage: local-lvm, size: 4G}
     template: true
 
 - name: One of them

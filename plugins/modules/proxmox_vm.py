@@ -12,7 +12,7 @@ module: proxmox_vm
 short_description: Declare a virtual machine of Proxmox VE
 version_added: 0.1.0
 description:
-  - Creates, changes, starts, stops and destroys a QEMU virtual machine through the API.
+  - Creates, clones, changes, starts, stops and destroys a QEMU virtual machine through the API.
   - Only what is given is managed, down to single properties of a disk or a network card. What is to go must be said.
   - Compares against the values that are pending too, keeps MAC addresses, grows disks and never shrinks them.
   - An empty text takes a setting away, such as O(cpu), or a property, such as C(vlan) of a network card.
