@@ -121,7 +121,7 @@ options:
   clone_full:
     description:
       - Whether the clone is a full copy. By default a template is cloned linked, all else in full.
-      - A container is cloned linked only from storages that clone raw volumes (LVM-thin, ZFS), and in full only while it
+      - A container is cloned linked only on storages that clone raw volumes (LVM-thin, ZFS), and in full only while it
         does not run.
     type: bool
   clone_storage:
