@@ -46,7 +46,8 @@ class Database:
     def query(self, sql: str, parameters: list[Any] | None = None) -> list[Any]:
         with self.lock:
             if isinstance(self.connection, sqlite3.Connection):
-                return self.connection.execute(re.sub(r"\$(\d+)", r"?\1", sql), parameters or []).fetchall()
+                named = {f"p{number}": value for number, value in enumerate(parameters or [], 1)}
+                return self.connection.execute(re.sub(r"\$(\d+)", r":p\1", sql), named).fetchall()
             for attempt in (1, 2):
                 try:
                     if self.connection is None:
