@@ -24,7 +24,7 @@ def jobs(site: Site, host: Host) -> list[Tree]:
         for volume, schedule in service.kept.items():
             lies = service.volumes.get(volume)
             if lies is not None:
-                what: Tree = {"paths": [{"path": lies.path, "mount": lies.mount}]}
+                what: Tree = {"paths": [{"path": lies.path, "mount": lies.guard}]}
                 if left_out := dumped(service, volume):
                     what["exclude"] = left_out
                 found.append(job(site, service, volume, schedule, **what))
@@ -41,7 +41,7 @@ def dump(service: Service, body: Tree) -> Tree:
     """What the runner dumps: a server's database, or a file of SQLite; nothing where that does not run here."""
     if body["kind"] == "sqlite":
         lies = service.volumes.get(body["volume"])
-        return {"kind": "sqlite", "file": f"{lies.path}/{body['file']}", "mount": lies.mount} if lies else {}
+        return {"kind": "sqlite", "file": f"{lies.path}/{body['file']}", "mount": lies.guard} if lies else {}
     if body["container"] not in service.containers:
         return {}
     return {key: body[key] for key in ("container", "kind", "name", "user")}

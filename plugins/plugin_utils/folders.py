@@ -17,7 +17,7 @@ from typing import Any
 
 from . import references
 from .catalog_schema import FOLDER, SCHEDULES
-from .model import Folder, Service, Site, Tree, Volume
+from .model import Folder, Service, Site, Tree, Volume, is_mounted
 from .problems import Where, suggest
 from .schema import Flag, Items, Table, Text, wrong
 
@@ -89,7 +89,7 @@ def add(site: Site, service: Service, key: str, declared: Tree, cleaned: Tree, w
     if not check_own(site, service, path, where.at("storage")):
         return
     inside = f"{declared['at'].rstrip('/')}/{file_name(cleaned['name'])}"
-    service.volumes[volume] = Volume(volume, storage, path, mount)
+    service.volumes[volume] = Volume(volume, storage, path, mount, is_mounted(body))
     service.containers[declared["container"]]["volumes"][volume] = {
         "at": inside,
         "read_only": cleaned["read_only"],

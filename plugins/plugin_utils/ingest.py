@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from . import backup, references
 from .catalog_schema import FOLDER, NAME
-from .model import Host, Service, Site, Tree
+from .model import Host, Service, Site, Tree, is_mounted
 from .problems import Where, suggest
 from .schema import Anything, Items, Named, Number, Size, Table, Text
 
@@ -109,7 +109,9 @@ def settings(site: Site, host: Host, service: Service) -> Tree:
     for name, job in found["jobs"].items():
         path, mount = lies(site, name, job)
         known = {key: value for key, value in job.items() if key not in ("class", "folder") and value is not None}
-        jobs.append({"name": name, "target": path, "mount": mount, **known})
+        storage = site.storage(job["class"])
+        guard = mount if storage is None or is_mounted(storage) else None
+        jobs.append({"name": name, "target": path, "mount": guard, **known})
     return {**{key: value for key, value in found.items() if value is not None}, "jobs": jobs}
 
 

@@ -74,6 +74,12 @@ class Volume:
     storage: str
     path: str
     mount: str
+    mounted: bool = True
+
+    @property
+    def guard(self) -> str | None:
+        """What must be mounted before anything is written there; nothing for a plain directory."""
+        return self.mount if self.mounted else None
 
 
 @dataclass(frozen=True)
@@ -182,3 +188,9 @@ class Site:
 
     def storage(self, name: str) -> Tree | None:
         return self.values["site_storage"].get(name)
+
+
+def is_mounted(body: Tree) -> bool:
+    """Whether a class is a mount at all: a local one without another source is a plain directory."""
+    source = str(body["source"]).rstrip("/")
+    return body["as"] != "local" or bool(source and source != str(body["mount"]).rstrip("/"))

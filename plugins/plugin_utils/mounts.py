@@ -10,7 +10,7 @@ it comes back with it, however the mount came about; a service that somebody sto
 from __future__ import annotations
 
 from . import nfs, storage
-from .model import Host, Service, Site, Tree
+from .model import Host, Service, Site, Tree, is_mounted
 
 SERIAL = "/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_"
 FSTYPES = {"virtiofs": "virtiofs", "nfs": "nfs4", "rclone": "fuse.rclone", "local": ""}
@@ -44,12 +44,6 @@ def build(site: Site, host: Host, classes: list[str]) -> list[Tree]:
             }
         )
     return found
-
-
-def is_mounted(body: Tree) -> bool:
-    """Whether a class is a mount at all: a local one without another source is a plain directory."""
-    source = str(body["source"]).rstrip("/")
-    return body["as"] != "local" or bool(source and source != str(body["mount"]).rstrip("/"))
 
 
 def mount_unit(path: str) -> str:

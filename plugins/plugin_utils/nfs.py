@@ -60,7 +60,7 @@ def server_plan(site: Site, server: Host, plans: dict[str, Tree]) -> Tree:
         mode = "ro" if body["read_only"] else "rw"
         lines.setdefault(path, []).extend(f"{address}({mode},{OPTIONS})" for address in client.addresses)
         for folder in plans[client.name]["directories"]:
-            if folder["below"] == mount:
+            if folder.get("below") == mount:
                 there = f"{path}{folder['path'].removeprefix(mount)}"
                 folders.setdefault(there, {key: folder[key] for key in ("owner", "group", "mode")} | {"path": there})
     return {

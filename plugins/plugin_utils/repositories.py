@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import sizes
-from .model import Host, Site, Tree
+from .model import Host, Site, Tree, is_mounted
 from .problems import Where, all_of, one_of, suggest
 
 # What may be told to restic as environment: its backends', nothing that changes which program runs or what it opens.
@@ -104,7 +104,8 @@ def of_host(site: Site, host: Host) -> list[Tree]:
         elif storage := site.storage(str(body["class"])):
             mount = storage["mount"].rstrip("/")
             path = f"{mount}/{body['folder'].strip('/')}/{host.name}"
-            found.append({"name": name, "path": path, "mount": mount, **limits(body)})
+            guard = mount if is_mounted(storage) else None
+            found.append({"name": name, "path": path, "mount": guard, **limits(body)})
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from . import folders
-from .model import Host, Service, Site, Tree, Volume
+from .model import Host, Service, Site, Tree, Volume, is_mounted
 from .problems import suggest
 
 
@@ -36,7 +36,7 @@ def resolve(site: Site) -> None:
             mount = found["mount"].rstrip("/")
             # a set-up that was taken over may use the class's mount itself
             path = mount if folder.strip("/") == "." else f"{mount}/{folder.strip('/')}"
-            service.volumes[name] = Volume(name, storage, path, mount)
+            service.volumes[name] = Volume(name, storage, path, mount, is_mounted(found))
         for name in service.placement["volumes"]:
             if name not in service.spec["volumes"]:
                 site.problems.add(
@@ -269,8 +269,13 @@ def directories(site: Site, host: Host, further: list[Tree]) -> list[Tree]:
             # so rclone shows every folder: it keeps neither owners nor modes
             owner, _colon, group = owner_on(site, host, name).partition(":")
             entry |= {"owner": int(owner), "group": int(group), "mode": "0755", "keep": False}
-    # `keep` (whose folder it was before us stays) is said only where it is so
+    plain = {str(body["mount"]).rstrip("/") for body in site.values["site_storage"].values() if not is_mounted(body)}
+    # `keep` (whose folder it was before us stays) is said only where it is so, `below` where something is mounted
     return [
-        {key: value for key, value in found[path].items() if key != "owned" and (key != "keep" or value)}
+        {
+            key: value
+            for key, value in found[path].items()
+            if key != "owned" and (key != "keep" or value) and (key != "below" or value not in plain)
+        }
         for path in sorted(found)
     ]

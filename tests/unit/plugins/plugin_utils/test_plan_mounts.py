@@ -161,3 +161,20 @@ def test_a_machine_of_its_own_may_have_a_disk(sample: Any) -> None:
     }  # fmt: skip
     mount = planned(sample)["hosts"]["box"]["mounts"][0]
     assert (mount["source"], mount["unit"]) == ("/dev/disk/by-id/usb-ssd", "mnt-ssd.mount")
+
+
+def test_a_plain_directory_needs_nothing_mounted(sample: Any) -> None:
+    """On it config_tree, backups and ingest would wait for a mount that never comes."""
+    sample.site["site_storage"]["appdata"] = {"as": "local", "mount": "/srv/appdata"}
+    host = planned(sample)["hosts"]["back"]
+    folder = next(one for one in host["directories"] if one["path"] == "/srv/appdata/films/config")
+    assert "below" not in folder
+    job = next(one for one in host["backups"]["jobs"] if one["name"] == "films-config")
+    assert job["paths"] == [{"path": "/srv/appdata/films/config", "mount": None}]
+    assert next(one for one in host["mounts"] if one["class"] == "appdata")["unit"] is None
+    sample.site["site_storage"]["appdata"]["source"] = "/data"
+    host = planned(sample)["hosts"]["back"]
+    assert (
+        next(one for one in host["directories"] if one["path"] == "/srv/appdata/films/config")["below"]
+        == "/srv/appdata"
+    )
