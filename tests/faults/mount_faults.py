@@ -102,9 +102,10 @@ def until(what: str, good: Callable[[], bool], seconds: float = 240) -> float:
     begin = time.monotonic()
     while not good():
         if time.monotonic() - begin > seconds:
-            units = script(f"systemctl --no-pager status {RCLONE} mnt-disk.mount mediaserver-cloudy | tail -60; "
-                           "journalctl --no-pager -n 60 -o cat", check=False)  # fmt: skip
-            raise SystemExit(f"mount_faults: {what} did not happen within {seconds:.0f} s\n{units}")
+            units = script(f"journalctl --no-pager -n 200; systemctl --no-pager status {RCLONE} mnt-disk.mount "
+                           "mediaserver-cloudy mediaserver-solid; docker ps -a; docker logs --tail 5 cloudy-main-1",
+                           check=False)  # fmt: skip
+            raise SystemExit(f"{units}\nmount_faults: {what} did not happen within {seconds:.0f} s")
         time.sleep(0.3)
     return time.monotonic() - begin
 
@@ -118,7 +119,7 @@ def service(name: str, storage: str) -> dict[str, Any]:
                 "image": "localhost/box:1", "user": "1000:1000", "memory": "64M",
                 "command": ["/bin/busybox", "sh", "-c", WRITER.replace("SERVICE", name)],
                 "volumes": {"data": "/data", "ledger": "/ledger"},
-                "options": {"tmpfs": ["/tmp"]},
+                "options": {"tmpfs": ["/tmp:mode=1777"]},
             }
         },
         "volumes": {"data": {"class": storage}, "ledger": {"class": "ledger", "folder": name}},
@@ -236,6 +237,7 @@ def far_freezes() -> None:
 
 def lazy_unmount() -> None:
     inside("fusermount3", "-uz", CLOUD)
+    until("the cloud is mounted again", lambda: mounted(CLOUD))
 
 
 def unmount_disk() -> None:

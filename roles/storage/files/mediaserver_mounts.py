@@ -104,11 +104,16 @@ def units(names: list[str]) -> dict[str, dict[str, str]]:
     return {block["Id"]: block for block in blocks if "Id" in block}
 
 
+def say(text: str) -> None:
+    """To the journal, as a notice."""
+    print(f"<5>{text}", flush=True)
+
+
 def act(verb: str, unit: str) -> None:
     argv = ["systemctl", "--no-block", verb, "--", unit]
     done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
     if done.returncode:
-        print(f"Unable to {verb} {unit}: {done.stderr.strip()}", flush=True)
+        say(f"Unable to {verb} {unit}: {done.stderr.strip()}")
 
 
 def write(path: Path, text: str) -> None:
@@ -149,12 +154,12 @@ def run(configuration: dict[str, Any]) -> None:
         verb = decide(one["kind"], seen[path], count, configuration["patience"], told.get(one["unit"], {}))
         if count == 1 or verb:
             what = f": {verb} {one['unit']}" if verb else ""
-            print(f"{path} is {seen[path]}{what}", flush=True)
+            say(f"{path} is {seen[path]}{what}")
         if verb:
             act(verb, one["unit"])
     for path in before.get("misses", {}):
         if seen.get(path) == WELL:
-            print(f"{path} is back", flush=True)
+            say(f"{path} is back")
     state_file.parent.mkdir(parents=True, exist_ok=True)
     write(state_file, json.dumps({"misses": misses, "stuck": stuck}))
     write(Path(configuration["metrics_file"]), metrics(seen))
