@@ -54,6 +54,14 @@ def masked(environment: Mapping[str, str], more: Iterable[str] = ()) -> dict[str
     return shown
 
 
+def masked_line(line: str) -> str:
+    """A command line without what follows a word for a secret; files that hold secrets are no secrets."""
+    shown = re.sub(
+        r"(?i)(?<![/\w.-])([\w-]*(?:pass(?:word|wd|phrase)?|secret|token|key)\w*[= ])[^\s/]\S*", rf"\1{MASK}", line
+    )
+    return LOGIN_IN_URL.sub(MASK, shown)
+
+
 def environment_of(lines: Iterable[str] | None) -> dict[str, str]:
     """``["NAME=value"]`` as docker inspect has it."""
     return dict(line.partition("=")[::2] for line in lines or [])

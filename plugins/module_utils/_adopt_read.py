@@ -190,8 +190,7 @@ class Reader:
         for name, text in self.texts("/etc/crontab", "/etc/cron.d/*", "/var/spool/cron/crontabs/*").items():
             for line in text.splitlines():
                 if re.search(r"docker|restic|backup|rclone|pg_dump", line, re.I) and not line.startswith("#"):
-                    shown = re.sub(r"(?i)((?:pass(?:word)?|secret|token|key)\w*[= ])\S+", rf"\1{_adopt.MASK}", line)
-                    lines.append({"file": name, "line": _adopt.LOGIN_IN_URL.sub(_adopt.MASK, shown.strip())})
+                    lines.append({"file": name, "line": _adopt.masked_line(line.strip())})
         return lines
 
     def system(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from . import adopt_immich, adopt_machine, adopt_path
@@ -20,6 +21,8 @@ ALIASES = {
 BESIDE_IMMICH = {"redis": "cache", "valkey/valkey": "cache", "bitnami/redis": "cache", "postgres": "database"}
 """Images that anybody may use, known for Immich's where an Immich server is in the same project."""
 OLD_PLACES = {("immich", "server"): {adopt_path.OLD_FOLDER: "upload"}}
+ANONYMOUS = re.compile(r"/volumes/[0-9a-f]{64}/")
+"""Where Docker keeps a volume that nobody named."""
 TRIVIAL = ("/etc/localtime", "/etc/timezone", "/var/run/docker.sock")
 KEPT = "taken over and kept; make adopt OLD=remove CONFIRM=yes removes it"
 BULK = ("weekly", "monthly")
@@ -147,6 +150,9 @@ def one_mount(result: Found, side: Side, mount: Tree, service: str, name: str, d
         return
     use = side.catalog[service]["containers"][name]["volumes"][volume]
     planned = side.source(service, name, use["at"])
+    if source != planned and disposable(side, service, volume) and ANONYMOUS.search(source):
+        result.add(service, f"folder {volume}", "an unnamed volume", planned, CHANGES, "begins empty")
+        return
     if source != planned:
         override(result, side, service, volume, source, planned)
         return
@@ -161,6 +167,14 @@ def one_mount(result: Found, side: Side, mount: Tree, service: str, name: str, d
     note = "; ".join(filter(None, (note, "is copied first" if copied else "is not copied, for its size")))
     result.add(service, f"folder {volume}", source, "the same", SAME, note)
     data[source] = {"path": source, "copy": copied, "owner": "" if fixed else user}
+
+
+def disposable(side: Side, service: str, volume: str) -> bool:
+    """Whether a service can do without what lies in a volume: it is in no backup and no database's."""
+    spec = side.catalog[service]
+    backup = spec["backup"] or {}
+    kept = {*(backup.get("volumes") or {}), *(b.get("volume") for b in (backup.get("databases") or {}).values())}
+    return volume not in kept and spec["volumes"].get(volume, {}).get("class") != "database"
 
 
 def other_mount(result: Found, side: Side, mount: Tree, service: str, name: str) -> None:
@@ -196,14 +210,11 @@ def override(result: Found, side: Side, service: str, volume: str, source: str, 
 def lost(result: Found, side: Side, old: Tree, service: str, name: str) -> None:
     """Folders that the old container keeps inside itself."""
     spec = side.catalog[service]
-    backup = spec["backup"] or {}
-    kept = {*(backup.get("volumes") or {}), *(b.get("volume") for b in (backup.get("databases") or {}).values())}
     mounted = {volume_at(side, service, name, mount["at"]) for mount in old["mounts"]}
     for volume, use in spec["containers"][name]["volumes"].items():
         if volume in mounted or use["read_only"]:
             continue
-        precious = volume in kept or spec["volumes"].get(volume, {}).get("class") == "database"
-        if precious and name != "cache":
+        if not disposable(side, service, volume):
             note = f"the container keeps {use['at']} inside. Copy it out (docker cp), mount it there, start it anew"
             result.add(service, f"folder {volume}", "inside the container", "a folder", REFUSED, note)
         else:
@@ -301,12 +312,12 @@ def check_ports(result: Found, side: Side, matched: list[Match], present: list[T
                 for one in body.get("ports") or []:
                     planned[int(one["published"]), one["protocol"]] = project["service"]
     moved = {old["id"] for old, _service, _name in matched}
-    for old, service, name in matched:
-        inside = {one["port"]: key for key, one in side.catalog[service]["containers"][name]["ports"].items()}
+    for old, service, _name in matched:
+        opened = sorted(number for (number, _protocol), holder in planned.items() if holder == service)
         for one in old["ports"]:
             if (one["published"], one["protocol"]) in planned:
                 continue
-            note = "is published no more" if not inside else f"the plan's: {', '.join(map(str, inside))}"
+            note = f"the plan's: {', '.join(map(str, opened))}" if opened else "is published no more"
             result.add(service, f"port {one['published']}/{one['protocol']}", old["name"], "closed", CHANGES, note)
     for old in present:
         for one in old["ports"] if old["id"] not in moved and not old["ours"] and old["state"] == "running" else []:

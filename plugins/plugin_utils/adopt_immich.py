@@ -27,7 +27,7 @@ def immich(result: Found, side: Side, matched: list[Match]) -> None:
     pin = number(tag(str(side.container("immich", "server")["image"])))
     way = adopt_path.immich(number(server["version"]), pin, "vectors" in extensions and "vchord" not in extensions)
     between = [adopt_path.show(one) for one in way.stones]
-    text = " -> ".join([server["version"] or "?", *between, adopt_path.show(pin)])
+    text = " -> ".join([*between, adopt_path.show(pin)])
     result.add("immich", "version", server["version"] or "?", text, REFUSED if way.refused else CHANGES, way.refused)
     image = str(side.container("immich", "database")["image"])
     major = next((one["postgresql"] for one in database["mounts"] if one.get("postgresql")), "")

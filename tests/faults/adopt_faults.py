@@ -50,7 +50,8 @@ SITE: dict[str, Any] = {
     "site_router": {"public_address": "home.example.org"},
     "site_tls": {"issuer": "own_ca"},
     "site_services": {
-        "nginx-proxy-manager": {"hosts": ["box"]},
+        # one machine is both: its proxy is no edge of the Internet's
+        "nginx-proxy-manager": {"hosts": ["box"], "ports": {"http": {"reach": ["lan"]}, "https": {"reach": ["lan"]}}},
         "jellyfin": {"hosts": ["box"]},
         "immich": {"hosts": ["box"]},
         "prometheus": {"hosts": ["box"]},
@@ -97,8 +98,8 @@ class Site:
         (self.inventory / "group_vars/all/site.yml").write_text(yaml.safe_dump(site))
         groups = {
             "proxmox": {},
-            "intranet": {},
-            "extranet": {"hosts": {"box": {**self.machine.variables, "memory": "16G"}}},
+            "extranet": {},
+            "intranet": {"hosts": {"box": {**self.machine.variables, "memory": "16G"}}},
         }
         (self.inventory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups}}))
 
@@ -138,7 +139,7 @@ def changed(text: str) -> int:
 
 def lines_of(text: str) -> dict[str, Any]:
     """What the playbook prints for the inventory."""
-    found = text[text.index("For group_vars/all/site.yml") :].splitlines()[2:]
+    found = text[text.rindex("For group_vars/all/site.yml") :].splitlines()[2:]
     body = []
     for line in found:
         if not line.strip() or line.strip().startswith(("Not yet", "CONFIRM")):
