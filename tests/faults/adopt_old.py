@@ -71,6 +71,7 @@ INTRANET = {
     "immich-microservices": {
         "image": "ghcr.io/immich-app/immich-server:release",
         "entrypoint": ["sh", "-c", "exec sleep infinity # start.sh microservices"],
+        "stop_signal": "SIGKILL",
         "healthcheck": {"disable": True},
     },
     "redis": {"image": "redis:6.2-alpine"},
@@ -104,7 +105,7 @@ EXTRANET = {
         "ports": ["80:80", "443:443", "81:81"],
         "volumes": ["/mnt/appdata/npm/data:/data", "/mnt/appdata/npm/letsencrypt:/etc/letsencrypt"],
     },
-    "watcher": {"image": "lab/crash:1", "entrypoint": ["sleep", "infinity"], "healthcheck": {"disable": True}},
+    "watcher": {"image": "lab/crash:1", "stop_signal": "SIGKILL", "entrypoint": ["sleep", "infinity"], "healthcheck": {"disable": True}},
 }
 
 
