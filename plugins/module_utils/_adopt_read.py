@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.homelab.mediaserver.plugins.module_utils import _adopt, _compose, _docker
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _adopt, _docker
+from ansible_collections.homelab.mediaserver.plugins.module_utils._compose import Unit
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 
 COMPOSE_FILES = ("docker-compose.yml", "docker-compose.yaml", "compose.yaml", "compose.yml")
@@ -163,7 +164,7 @@ class Reader:
             found.append({"name": short, "directory": about[0] if about else "", "restic": _adopt.restic_places(text)})
         states = self.tool.units([one["name"] for one in found]) if found else {}
         for one in found:
-            state = states.get(one["name"], _compose.Unit())
+            state = states.get(one["name"], Unit())
             one |= {"active": state.active, "enabled": state.enabled}
         return found
 

@@ -103,11 +103,22 @@ class Course:
     def stop(self, databases: bool) -> None:
         """The old containers stay, stopped, and nothing starts them but the way back."""
         chosen = [one["id"] for one in self.old if bool(one["database"]) == databases]
+        if not databases:
+            self.forget_stale()
         if not databases and self.journal["enabled"]:
             self.tool.run(["systemctl", "--quiet", "disable", *self.journal["enabled"]], "disable the old units")
         if chosen:
             self.tool.run(["docker", "update", "--restart=no", *chosen], "keep the old containers from restarting")
             self.tool.run(["docker", "stop", "--time=60", *chosen], "stop the old containers", STOP_LIMIT)
+
+    def forget_stale(self) -> None:
+        """Copies and dumps of a killed run are worth nothing if somebody has started the old containers since."""
+        details = self.details()
+        runs = [one for one in self.old if not one["database"] and details[one["id"]]["State"]["Status"] == "running"]
+        if runs and (self.journal["copies"] or self.journal["dumps"]):
+            for place in self.journal["copies"].values():
+                shutil.rmtree(place, ignore_errors=True)
+            self.save(copies={}, dumps={})
 
     def dump(self) -> None:
         """Nothing writes any more but the dump's own reading."""
@@ -335,10 +346,10 @@ def forward(course: Course) -> list[Step]:
     steps: list[tuple[str, Callable[[], Any]]] = []
     if journal["phase"] != "switching":
         steps += [
-            (f"stop the old containers {names} (kept, disabled)", lambda: course.stop(databases=False)),
+            (f"stop the old containers {names} (kept, disabled)", partial(course.stop, databases=False)),
             ("dump the databases and count the rows", course.dump),
-            ("stop the old databases", lambda: course.stop(databases=True)),
-            *((f"copy {one['path']} and compare", lambda: course.copy()) for one in journal["data"] if one["copy"]),
+            ("stop the old databases", partial(course.stop, databases=True)),
+            (f"copy {', '.join(one['path'] for one in journal['data'] if one['copy'])} and compare", course.copy),
         ]
     steps.append(("give the folders to the new containers' users", course.give))
     for stone in journal["steps"]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ MADE = {
     ),
     "lab/crash:1": ("jellyfin", 'ENTRYPOINT ["sh", "-c", "echo broken > /config/half-migrated; exit 3"]\n'),
 }
-INTRANET = {
+INTRANET: dict[str, dict[str, Any]] = {
     "jellyfin": {
         "image": "jellyfin/jellyfin:latest",
         "container_name": "jellyfin",
@@ -99,17 +98,22 @@ INTRANET = {
         "volumes": ["/mnt/appdata/grafana:/var/lib/grafana"],
     },
 }
-EXTRANET = {
+EXTRANET: dict[str, dict[str, Any]] = {
     "npm": {
         "image": "jc21/nginx-proxy-manager:latest",
         "ports": ["80:80", "443:443", "81:81"],
         "volumes": ["/mnt/appdata/npm/data:/data", "/mnt/appdata/npm/letsencrypt:/etc/letsencrypt"],
     },
-    "watcher": {"image": "lab/crash:1", "stop_signal": "SIGKILL", "entrypoint": ["sleep", "infinity"], "healthcheck": {"disable": True}},
+    "watcher": {
+        "image": "lab/crash:1",
+        "stop_signal": "SIGKILL",
+        "entrypoint": ["sleep", "infinity"],
+        "healthcheck": {"disable": True},
+    },
 }
 
 
-def project(services: Mapping[str, Any]) -> str:
+def project(services: dict[str, dict[str, Any]]) -> str:
     return yaml.safe_dump({"services": {name: {"restart": "always", **body} for name, body in services.items()}})
 
 

@@ -166,8 +166,8 @@ def test_check_take_over_again(house):
     assert house.running() == ["app-main-1"] and house.phases() == ["done"]
     assert {state for state, _policy in house.old().values()} == {"exited"}
     assert all('"Name": "no"' in policy for _state, policy in house.old().values())
-    assert house.state["units"]["old.service"]["UnitFileState"] == "enabled" or "disable" in str(house.state["writes"])
-    assert (house.root / "adopt").glob("*/dumps/database.sql")
+    assert "systemctl disable old.service" in house.state["writes"]
+    assert list((house.root / "adopt").glob("*/dumps/database.sql"))
     for check in (True, False):
         again = house.run(check=check)
         assert not again["changed"] and house.state["writes"] == []
@@ -254,6 +254,22 @@ def test_killed_at_any_step_the_next_run_goes_on(house, step, when):
     assert house.phases() == ["done"] and house.running() == ["app-main-1"]
     assert house.contents()["file"] == "precious"
     assert not house.run()["changed"]
+
+
+def test_copies_of_a_killed_run_are_made_anew_if_the_old_was_started_since(house):
+    real = _adopt_run.Course.give
+
+    def killed(_self: _adopt_run.Course) -> None:
+        raise Killed
+
+    house.monkeypatch.setattr(_adopt_run.Course, "give", killed)
+    house.run()
+    house.attempt(["docker", "start", "server-id"])
+    (house.data / "file").write_text("written since")
+    house.monkeypatch.setattr(_adopt_run.Course, "give", real)
+    house.answers = 500
+    assert "Unable to use app" in house.run()["msg"]
+    assert house.contents()["file"] == "written since"
 
 
 @pytest.mark.parametrize("part", ["give_back", "put_back"])
