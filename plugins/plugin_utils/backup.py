@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from . import repositories, sizes
+from . import cluster_dumps, repositories, sizes
 from .model import Host, Service, Site, Tree
 from .problems import suggest
 
@@ -25,7 +25,7 @@ def jobs(site: Site, host: Host) -> list[Tree]:
             lies = service.volumes.get(volume)
             if lies is not None:
                 what: Tree = {"paths": [{"path": lies.path, "mount": lies.guard}]}
-                if left_out := dumped(service, volume):
+                if left_out := [*dumped(service, volume), *left(service, volume)]:
                     what["exclude"] = left_out
                 found.append(job(site, service, volume, schedule, **what))
         for name, body in backup["paths"].items():
@@ -77,6 +77,12 @@ def often_enough(site: Site, service: str, schedule: str) -> str:
     return max((one for one in PERIODS if PERIODS[one] <= rpo), key=lambda one: PERIODS[one], default="hourly")
 
 
+def left(service: Service, volume: str) -> list[str]:
+    """Patterns that the catalog leaves out, as something else holds the same."""
+    patterns = (service.spec["backup"] or {}).get("exclude", {}).get(volume, [])
+    return [f"{service.volumes[volume].path}/{pattern}" for pattern in patterns]
+
+
 def job(site: Site, service: Service, name: str, schedule: str, **what: object) -> Tree:
     schedule = often_enough(site, service.name, schedule)
     keep = {unit: count for unit, count in site.values["site_backup"]["keep"].items() if count}
@@ -94,10 +100,13 @@ def job(site: Site, service: Service, name: str, schedule: str, **what: object) 
 
 def classes(site: Site, host: Host) -> list[str]:
     """Storage classes that the host needs for its repositories."""
-    if not jobs(site, host) or not has_tool(site, host):
+    if not has_tool(site, host):
         return []
+    dumps = cluster_dumps.classes(site, host)
+    if not jobs(site, host):
+        return dumps
     bodies = site.values["site_backup"]["repositories"].values()
-    return [str(body["class"]) for body in bodies if not body["url"] and site.storage(str(body["class"]))]
+    return [*dumps, *(str(body["class"]) for body in bodies if not body["url"] and site.storage(str(body["class"])))]
 
 
 def has_tool(site: Site, host: Host) -> bool:
@@ -113,7 +122,7 @@ def build(site: Site, host: Host) -> Tree:
             site.where("site_services", "restic"),
             f"nothing on {host.name} makes the backups that {names} want: place restic there",
         )
-        return {"repositories": [], "jobs": [], "pruned": [], "rto": {}, "warnings": []}
+        return {"repositories": [], "jobs": [], "pruned": [], "rto": {}, "warnings": [], "dumps": []}
     times = site.values["site_backup"]["times"]
     places = repositories.of_host(site, host) if found else []
     pruned = repositories.pruned(site, host) if found else []
@@ -121,6 +130,7 @@ def build(site: Site, host: Host) -> Tree:
     return {
         "repositories": places,
         "jobs": found,
+        "dumps": cluster_dumps.of_host(site, host) if has_tool(site, host) else [],
         "times": times,
         "pruned": pruned,
         "rto": {name: objective(site, name, "rto") or RTO for name in services},
@@ -134,7 +144,8 @@ def build(site: Site, host: Host) -> Tree:
 
 def directories(site: Site, host: Host) -> list[Tree]:
     """Folders of local repositories."""
-    return [
+    dumps = cluster_dumps.directories(site, host) if has_tool(site, host) else []
+    return dumps + [
         {"path": one["path"], "owner": 0, "group": 0, "mode": "0700", "below": one["mount"], "service": "restic"}
         for one in (repositories.of_host(site, host) if jobs(site, host) and has_tool(site, host) else [])
         if one["mount"]
@@ -164,6 +175,7 @@ def quota(site: Site, name: str) -> int:
 def check(site: Site) -> None:
     """Unwise: the only copy on the disk it protects; a repository smaller than its sources."""
     repositories.check(site)
+    cluster_dumps.check(site)
     check_objectives(site)
     protected: dict[str, set[str]] = {}
     for host in site.managed():

@@ -176,11 +176,11 @@ def check_backup(entry: Entry, problems: Problems) -> None:
     backup, spec = entry.spec["backup"], entry.spec
     if backup is None:
         return
-    for volume in backup["volumes"]:
+    for part, volume in [(key, name) for key in ("volumes", "exclude") for name in backup[key]]:
         if volume not in spec["volumes"]:
             problems.add(
                 "backup-volume",
-                entry.where.at("backup", "volumes", volume),
+                entry.where.at("backup", part, volume),
                 "no such volume under `volumes`",
                 suggest(volume, spec["volumes"]),
             )

@@ -143,6 +143,10 @@ SCHEDULE = Text("How often", choices=SCHEDULES)
 BACKUP = Table(
     {
         "volumes": Named(SCHEDULE, "Volumes and how often"),
+        "exclude": Named(
+            Items(Text(pattern=FOLDER, wanted="a relative path")),
+            "Volume -> patterns that something else holds already",
+        ),
         "databases": Named(DATABASE, "Dumps by name", pattern=NAME),
         "paths": Named(
             Table(

@@ -117,8 +117,14 @@ def backups(plan: Tree) -> list[str]:
                 if job.get("database")
                 else ", ".join(one["path"] for one in job["paths"])
             )
+            if job.get("exclude"):
+                what += f" (without {', '.join(one.removeprefix(job['paths'][0]['path']) for one in job['exclude'])})"
             keep = ", ".join(f"{count} {unit}" for unit, count in job["keep"].items())
             found.append(f"{job['schedule']:<8} {name:<10} {what} -> {places} (keeps {keep})")
+        for one in host["backups"]["dumps"]:
+            kept = f"keeps {one['keep']} days, and as many files"
+            what = f"whole PostgreSQL of {one['service']} -> {one['folder']} ({kept})"
+            found.append(f"{one['schedule']:<8} {name:<10} {what}")
     for name, node in plan["nodes"].items():
         found += node_copies(name, node)
     return found

@@ -160,6 +160,23 @@ BACKUP = Table(
             "How many to keep",
             default={"hourly": 0, "daily": 7, "weekly": 4, "monthly": 6},
         ),
+        "dumps": Named(
+            Table(
+                {
+                    "service": Text("Service whose PostgreSQL is dumped whole"),
+                    "database": Text("Which of its databases names the server; default the first"),
+                    "class": Text("Storage class of the files"),
+                    "folder": Text("Folder below its mount", pattern=FOLDER, wanted="a relative path"),
+                    "schedule": Text("How often", default="daily", choices=("hourly", "daily", "weekly")),
+                    "keep": Number("Days that are kept, and files that are kept in any case", default=7, least=1),
+                },
+                "Dumps of a whole PostgreSQL cluster as compressed files, by pg_dumpall",
+                required=("service", "class", "folder"),
+            ),
+            "Dumps as plain files, beside the backups",
+            pattern=NAME,
+            wanted=NAME_TEXT,
+        ),
         "objectives": Table(
             {**OBJECTIVE, "services": Named(Table(OBJECTIVE), "The same for single services")},
             "What the backups must achieve; measured and alerted",

@@ -22,6 +22,7 @@ import contextlib
 import sys
 import time
 
+from mediaserver_cluster import FOLDER
 from mediaserver_dumps import sqlite_dump
 from mediaserver_jobs import PERIODS, Job, due, entry, ordered, select
 from mediaserver_restic import Problem
@@ -39,6 +40,10 @@ def status(runner: Runner) -> int:
     for service in services:
         print(objectives(runner, service, [job for job in jobs if job["service"] == service]))
     lines = [(job["name"], name, job["schedule"], entry(runner.state, job, name)) for job in jobs for name in names]
+    lines += [
+        (one["name"], FOLDER, one["schedule"], entry(runner.state, one, FOLDER))
+        for one in runner.config.get("dumps", [])
+    ]
     lines += [
         (f"drill of {service}", name, "monthly", runner.drill(service, name)) for service in services for name in names
     ]
@@ -129,8 +134,10 @@ def main(arguments: list[str]) -> int:
             return runner.prune_all()
         if verb == "run":
             chosen = select(runner.config, rest)
-            return runner.run(lambda _name: chosen)
-        return runner.run(lambda name: due(runner.config["jobs"], runner.state, name, time.time()))
+            dumped = runner.dumps([job for job in chosen if "folder" in job])
+            return dumped | runner.run(lambda _name: [job for job in chosen if "folder" not in job])
+        dumped = runner.dumps(due(runner.config.get("dumps", []), runner.state, FOLDER, time.time()))
+        return dumped | runner.run(lambda name: due(runner.config["jobs"], runner.state, name, time.time()))
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def entry(state: dict[str, Any], job: Job, repository: str) -> dict[str, Any]:
 
 
 def select(config: dict[str, Any], names: list[str]) -> list[Job]:
-    known = {job["name"]: job for job in config["jobs"]}
+    known = {job["name"]: job for job in [*config["jobs"], *config.get("dumps", [])]}
     unknown = sorted(set(names) - set(known) - {"all"})
     if unknown or not names:
         raise SystemExit(

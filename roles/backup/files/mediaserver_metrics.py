@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mediaserver_cluster import FOLDER
 from mediaserver_jobs import PERIODS, entry
 
 PREFIX = "mediaserver_backup"
@@ -61,12 +62,13 @@ def metrics(config: dict[str, Any], state: dict[str, Any]) -> str:
 def backup_entries(config: dict[str, Any], state: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Of each job in each repository: labels and values."""
     found = []
-    for job in config["jobs"]:
-        for repository in config["repositories"]:
-            labels = f'backup="{job["name"]}",repository="{repository["name"]}",service="{job["service"]}"'
-            one = entry(state, job, repository["name"])
-            due = one.get("success", one.get("declared", state[job["name"]]["declared"])) + PERIODS[job["schedule"]]
-            found.append((labels, {**one, "due": due}))
+    pairs = [(job, one["name"]) for job in config["jobs"] for one in config["repositories"]]
+    pairs += [(job, FOLDER) for job in config.get("dumps", [])]
+    for job, repository in pairs:
+        labels = f'backup="{job["name"]}",repository="{repository}",service="{job["service"]}"'
+        one = entry(state, job, repository)
+        due = one.get("success", one.get("declared", state[job["name"]]["declared"])) + PERIODS[job["schedule"]]
+        found.append((labels, {**one, "due": due}))
     return found
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mediaserver_cluster import FOLDER, dump
 from mediaserver_jobs import CONFIG, PERIODS, SLACK, Job, back_up, entry, forget
 from mediaserver_metrics import metrics
 from mediaserver_restic import Absent, Problem, Restic, write
@@ -35,6 +36,9 @@ class Runner:
             for restic in self.repositories:  # one that comes later is awaited from then on
                 entry(self.state, job, restic.name).setdefault("declared", now)
                 self.drill(job["service"], restic.name).setdefault("declared", now)
+
+        for job in self.config.get("dumps", []):
+            self.state.setdefault(job["name"], {}).setdefault("declared", now)
 
     def drill(self, service: str, repository: str = "") -> dict[str, Any]:
         """What is remembered of a service's drills, altogether or in one repository."""
@@ -67,6 +71,21 @@ class Runner:
             failures += self.tidy(restic)
         return 1 if failures else 0
 
+    def dumps(self, wanted: list[Job]) -> int:
+        """Whole clusters into a folder; 1 where one failed."""
+        failures = 0
+        for job in wanted:
+            known, started = entry(self.state, job, FOLDER), time.time()
+            try:
+                known.update(counted(dump(job)), success=started, ok=1)
+                print(f"{job['name']}: {job['folder']}/{known['snapshot']}, {known['added']} bytes")
+            except (Problem, OSError) as problem:
+                failures, known["ok"] = 1, 0
+                print(f"{job['name']}: {problem}", file=sys.stderr)
+            known["seconds"] = time.time() - started
+            self.save()
+        return failures
+
     def refuse(self, jobs: list[Job], restic: Restic, problem: Problem) -> int:
         """None of the jobs can run there."""
         print(f"{restic.name}: {problem}", file=sys.stderr)
@@ -80,11 +99,7 @@ class Runner:
         """Whether it was saved; None where there is nothing to save yet."""
         known, started = entry(self.state, job, restic.name), time.time()
         try:
-            message = back_up(job, self.config, restic)
-            known.update(
-                bytes=message["total_bytes_processed"], added=message["data_added"], snapshot=message["snapshot_id"],
-                success=started, ok=1,
-            )  # fmt: skip
+            known.update(counted(back_up(job, self.config, restic)), success=started, ok=1)
             print(f"{job['name']}: snapshot {known['snapshot'][:8]} in {restic.name}, {known['added']} bytes added")
         except Problem as problem:
             if isinstance(problem, Absent) and "success" not in known:
@@ -176,6 +191,15 @@ class Runner:
                 failures += 1
                 print(problem, file=sys.stderr)
         return 1 if failures else 0
+
+
+def counted(message: dict[str, Any]) -> dict[str, Any]:
+    """What is remembered of restic's summary."""
+    return {
+        "bytes": message["total_bytes_processed"],
+        "added": message["data_added"],
+        "snapshot": message["snapshot_id"],
+    }
 
 
 @contextlib.contextmanager

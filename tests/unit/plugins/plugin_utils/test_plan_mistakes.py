@@ -146,6 +146,12 @@ def replication(source: str, target: str) -> Callable[[Any], None]:
     return put("pve", "node", "replications", to={"away": {"source": source, "target": target}}, where="hosts")
 
 
+def dump_all(**body: Any) -> Callable[[Any], None]:
+    return put(
+        "site_backup", to={"dumps": {"all": {"service": "photos", "class": "backups", "folder": "dumps", **body}}}
+    )
+
+
 def offsite(**body: Any) -> Callable[[Any], None]:
     """A remote repository beside the local one."""
     default = {"url": "s3:https://s3.example.org/bucket/home"}
@@ -350,6 +356,10 @@ CASES = [
     Case("replication-elsewhere", replication("root@a:p/x", "root@b:p/x"), "hosts.yml", f"{REPLICATION}.target", "neither side is on this node"),
     Case("replication-without-snapshots", replication("ssd/appdata", "old/copy"), "hosts.yml", f"{REPLICATION}.source", "Give it a policy: pools.ssd.datasets.appdata.snapshots", True),
     Case("secret-missing", host("pve", "node", "backup", to={"storage": "pbs", "server": {"host": "192.168.1.9", "datastore": "home"}}), SITE, "site_secrets.pve.backup_server_password", "Proxmox Backup Server", True, name="secret-missing-of-a-backup-server"),
+    Case("dump-class", dump_all(**{"class": "bakups"}), SITE, "site_backup.dumps.all.class", "Did you mean backups", True),
+    Case("dump-service", dump_all(service="films"), SITE, "site_backup.dumps.all.service", "no placed service 'films' has a PostgreSQL", True),
+    Case("dump-database", dump_all(database="mian"), SITE, "site_backup.dumps.all.database", "Did you mean main", True),
+    Case("backup-volume", service("films", "backup", "exclude", to={"confg": ["x"]}), FILMS, "backup.exclude.confg", "Did you mean config", True, name="backup-volume-of-exclude"),
     Case("ingest-google-photos", ingest(remote="google"), SITE, f"{FETCH}.remote", "OneDrive, Google Drive or Dropbox.*Takeout and immich-go", True),
     Case("ingest-copied-and-moved", ingest(copy=["photos", "videos"]), SITE, f"{FETCH}.move", "videos are copied and moved"),
     Case("ingest-nothing", ingest(copy=[], move=[]), SITE, FETCH, "it fetches nothing"),

@@ -104,3 +104,26 @@ def test_hosts_are_told_of_what_is_unwise_until_it_is_accepted_or_a_copy_is_else
     assert told() == {"backup-without-off-site"}
     backups(sample, {"url": "rclone:drive:backups"})
     assert told() == set()
+
+
+def test_a_whole_cluster_is_dumped_into_a_folder(sample: Any) -> None:
+    dump = {"service": "photos", "class": "media", "folder": "backup", "keep": 7}
+    sample.site["site_backup"] = {"dumps": {"all": dump}}
+    made = sample.plan()
+    assert not made.problems.found
+    back = made.plan["hosts"]["back"]
+    assert back["backups"]["dumps"] == [
+        {
+            "name": "dumpall-all", "service": "photos", "container": "database", "user": "postgres",
+            "folder": "/mnt/media/backup", "mount": "/mnt/media", "schedule": "daily", "keep": 7,
+        }
+    ]  # fmt: skip
+    assert made.plan["hosts"]["front"]["backups"]["dumps"] == []
+    folder = next(one for one in back["directories"] if one["path"] == "/mnt/media/backup")
+    assert (folder["mode"], folder["below"]) == ("0700", "/mnt/media")
+
+
+def test_what_something_else_holds_is_left_out(sample: Any) -> None:
+    sample.catalog["films"]["backup"]["exclude"] = {"config": ["dumps/*.gz"]}
+    jobs = {job["name"]: job for job in sample.plan().plan["hosts"]["back"]["backups"]["jobs"]}
+    assert jobs["films-config"]["exclude"] == ["/mnt/appdata/films/config/dumps/*.gz"]
