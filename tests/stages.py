@@ -101,6 +101,7 @@ STAGES = [
         [PYTHON, "tests/bench/immich_requests.py"],
         [PYTHON, "tests/bench/rclone.py"],
         [PYTHON, "tests/bench/zfs.py"],
+        [PYTHON, "tests/bench/backup.py"],
     ]),
 ]  # fmt: skip
 

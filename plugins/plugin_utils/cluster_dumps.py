@@ -64,7 +64,7 @@ def directories(site: Site, host: Host) -> list[Tree]:
             "below": one["mount"],
             "service": "restic",
             "keep": True,
-        }  # fmt: skip
+        }
         for one in of_host(site, host)
     ]
 

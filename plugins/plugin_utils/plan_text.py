@@ -117,8 +117,8 @@ def backups(plan: Tree) -> list[str]:
                 if job.get("database")
                 else ", ".join(one["path"] for one in job["paths"])
             )
-            if job.get("exclude"):
-                what += f" (without {', '.join(one.removeprefix(job['paths'][0]['path']) for one in job['exclude'])})"
+            if left := [one for one in job.get("exclude", []) if "*" in one]:  # the others are files of dumped databases
+                what += f" (without {', '.join(left)})"
             keep = ", ".join(f"{count} {unit}" for unit, count in job["keep"].items())
             found.append(f"{job['schedule']:<8} {name:<10} {what} -> {places} (keeps {keep})")
         for one in host["backups"]["dumps"]:
