@@ -230,9 +230,13 @@ def test_metrics(runner: Program) -> None:
         "reachable": {"local": 1},
         "drills": {"app": {"declared": NOW, "repositories": {"local": {"success": NOW, "ok": 1, "seconds": 9.0}}}},
     }
-    places = [{"name": "local"}, {"name": "away"}]
+    places = [{"name": "local", "path": "/mnt/backups/repo"}, {"name": "away", "path": "s3:https://example.org/x"}]
     text = runner.metrics({"jobs": [files("a"), files("b", "weekly")], "repositories": places}, state)
     lines = set(text.splitlines())
+    remote = [line for line in lines if line.startswith("mediaserver_backup_repository_remote{")]
+    assert sorted(line[-1] for line in remote) == ["0", "1"], (
+        "the one in the house is not remote, whether or not it is a mount"
+    )
     away = f'mediaserver_backup_due_timestamp_seconds{{backup="a",repository="away",service="app"}} {NOW + DAY:.0f}'
     assert away in lines, "what never came to the second repository is awaited there"
     assert (

@@ -101,6 +101,7 @@ def test_snapshots_are_asked_for(sample: Any) -> None:
     assert zfs(sample)["snapshots"] == {
         "templates": {},
         "datasets": [{"name": "hdd/media", "template": "brief", "recursive": "no"}],
+        "replications": [],
     }
 
 
@@ -114,6 +115,7 @@ def test_a_pools_policy_is_for_all_but_who_says_otherwise(sample: Any) -> None:
             {"name": "hdd/media", "template": "none", "recursive": "no"},
             {"name": "hdd/db", "template": "mine", "recursive": "yes"},
         ],
+        "replications": [],
     }
 
 
@@ -121,7 +123,8 @@ def test_a_directory_is_no_business_of_zfs(sample: Any) -> None:
     for name in ("ssd", "hdd", "old"):
         pool(sample, name).update(kind="directory", vdevs=[], datasets={**pool(sample, name)["datasets"]})
     pool(sample, "hdd")["datasets"]["media"] = "100G"
-    assert zfs(sample) == {"pools": [], "datasets": [], "snapshots": {"templates": {}, "datasets": []}, "keys": []}
+    snapshots = {"templates": {}, "datasets": [], "replications": []}
+    assert zfs(sample) == {"pools": [], "datasets": [], "snapshots": snapshots, "keys": []}
 
 
 def test_one_special_device_is_a_warning(sample: Any) -> None:
