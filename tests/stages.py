@@ -88,6 +88,8 @@ STAGES = [
     ]),
     Stage("cloudflare", "site.yml's plays for Cloudflare against a stand-in of its API", 240, "long", [
         [str(BIN / "pytest"), "-q", "tests/long"],
+    Stage("mounts-long", "mounts killed, away, frozen and cut off under containers that write (30)", 2400, "long", [
+        [PYTHON, "tests/faults/mount_faults.py", "--rounds", "30"],
     ]),
     Stage("second-core", "sanity and unit on the other ansible-core line (Python 3.12 or 3.13)", 900, "long", [
         [PYTHON, "tests/second_core.py"],
