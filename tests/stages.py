@@ -88,6 +88,7 @@ STAGES = [
     ]),
     Stage("cloudflare", "site.yml's plays for Cloudflare against a stand-in of its API", 240, "long", [
         [str(BIN / "pytest"), "-q", "tests/long"],
+    ]),
     Stage("mounts-long", "mounts killed, away, frozen and cut off under containers that write (30)", 2400, "long", [
         [PYTHON, "tests/faults/mount_faults.py", "--rounds", "30"],
     ]),

@@ -50,6 +50,7 @@ ACCEPTABLE = {
     "database-on-network-storage": "a database on NFS or rclone",
     "gpu-optional-missing": "a service could use a GPU that its host has not",
     "name-without-free-certificate": "a name that Cloudflare's free certificate does not cover",
+    "nfs-backup-as-nobody": "a backup of files on NFS that only their owner may read",
     "no-backup": "a service's own data is in no backup",
     "pool-nearly-full": "quotas may fill a ZFS pool",
     "recovery-kit-missing": "nothing to rebuild from when this computer is lost",

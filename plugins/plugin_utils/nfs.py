@@ -112,6 +112,7 @@ def check_client(site: Site, host: Host, name: str, body: Tree) -> None:
         site.problems.add(
             "nfs-source", where.at("source"), f"{body['source']!r} is no path on the server", "Write it as /srv/media"
         )
+    warn_unreadable(site, host, name)
     for who, key in as_root(site, host, name):
         site.problems.add(
             "nfs-root-squashed",
@@ -119,6 +120,24 @@ def check_client(site: Site, host: Host, name: str, body: Tree) -> None:
             f"{who} works as root, whom NFS makes nobody, and could not write there",
             f"Choose another class for {key}, or as: virtiofs, disk or local for this one",
         )
+
+
+def warn_unreadable(site: Site, host: Host, name: str) -> None:
+    """Backups run as root, whom the server makes nobody: what only its owner may read fails them."""
+    for service in site.on(host.name) if backup.has_tool(site, host) else []:
+        for volume in service.kept:
+            lies = service.volumes.get(volume)
+            written = any(
+                volume in container["volumes"] and not container["volumes"][volume]["read_only"]
+                for container in service.containers.values()
+            )
+            if lies is not None and lies.storage == name and written:
+                site.problems.warn(
+                    "nfs-backup-as-nobody",
+                    site.where("site_storage", name, "as"),
+                    f"the backup of {service.name}'s {volume} on {host.name} reads it over NFS as nobody and fails on "
+                    "what only its owner may read: back it up on the server, or choose virtiofs",
+                )
 
 
 def as_root(site: Site, host: Host, name: str) -> list[tuple[str, str]]:

@@ -178,3 +178,11 @@ def test_a_plain_directory_needs_nothing_mounted(sample: Any) -> None:
         next(one for one in host["directories"] if one["path"] == "/srv/appdata/films/config")["below"]
         == "/srv/appdata"
     )
+
+
+def test_a_backup_over_nfs_is_warned_of_where_only_the_owner_may_read(sample: Any) -> None:
+    sample.site["site_storage"]["media"]["as"] = "nfs"
+    names = [one["name"] for one in planned(sample)["warnings"]]
+    assert "nfs-backup-as-nobody" not in names, "films only read it: its folders are open to all"
+    sample.catalog["films"]["containers"]["films"]["volumes"]["media"] = "/media"
+    assert "nfs-backup-as-nobody" in [one["name"] for one in planned(sample)["warnings"]]
