@@ -149,6 +149,8 @@ class Runner:
     def bring_up(self, projects: Sequence[Project]) -> None:
         """Pull and start side by side, then wait for all."""
         watch = Watch(self.tool)
+        held = self.held(projects)
+        self.failures.update(held)
 
         def one(project: Project) -> None:
             self._up(project)
@@ -157,8 +159,20 @@ class Runner:
                 self._systemctl("start", project.unit)
             (Path(project.directory) / _compose.MARKER).unlink(missing_ok=True)
 
+        free = [project for project in projects if project.name not in held]
         with ThreadPoolExecutor(max_workers=self.params["parallel"]) as pool:
-            list(pool.map(lambda project: self._collect(project.name, partial(one, project)), projects))
+            list(pool.map(lambda project: self._collect(project.name, partial(one, project)), free))
+
+    def held(self, projects: Sequence[Project]) -> dict[str, Failure]:
+        """Projects on whose folders a container made by hand runs: two databases on the same files destroy them."""
+        own = {p.name: _docker.written_folders(_docker.read_text(f"{p.directory}/compose.yaml")) for p in projects}
+        others = self.tool.writers() if any(own.values()) else {}
+        text = "Unable to start project {}: container {}, which is not ours, writes to {}. Stop it, or `make adopt`"
+        return {
+            name: Failure(text.format(name, others[folder], folder))
+            for name, folders in own.items()
+            for folder in sorted(folders & others.keys())
+        }
 
     def await_starting(self, projects: Sequence[Project]) -> None:
         """Wait for projects that an earlier run started and that are not healthy yet."""

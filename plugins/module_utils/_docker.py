@@ -70,6 +70,18 @@ class Tool:
         out = self.run(ps_command(), "list containers")
         return parse_ps(out)
 
+    def writers(self) -> dict[str, str]:
+        """Folders that running containers write which are not ours, and the name of one that does."""
+        names = self.run(["docker", "ps", "--quiet", "--no-trunc"], "list containers").split()
+        found = json.loads(self.run(["docker", "inspect", *names], "inspect containers")) if names else []
+        return {
+            str(mount.get("Source")): one["Name"].lstrip("/")
+            for one in found
+            if one["State"]["Status"] == "running" and "mediaserver.digest" not in (one["Config"].get("Labels") or {})
+            for mount in one.get("Mounts") or []
+            if mount.get("RW")
+        }
+
     def networks(self) -> dict[str, str]:
         """Our shared networks and their addresses."""
         argv = ["docker", "network", "ls", "--filter", f"label={NETWORK_LABEL}", "--format", NETWORK_FORMAT]
@@ -144,6 +156,12 @@ def network_create(network: Network) -> list[str]:
     if network.subnet6:
         argv += ["--ipv6", "--subnet", network.subnet6]
     return [*argv, network.name]
+
+
+def written_folders(text: str) -> set[str]:
+    """Folders of the host that the containers of a compose file write, as config_tree renders it."""
+    found = re.findall(r"source: (/\S+)\n\s+target: \S+\n(\s+read_only: true\n)?", text)
+    return {source for source, read_only in found if not read_only}
 
 
 def secret_values(directory: str) -> set[str]:

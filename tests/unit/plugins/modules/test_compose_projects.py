@@ -238,3 +238,23 @@ def test_a_unit_that_does_not_start_keeps_no_project_from_running(house):
     assert "up b" in house.state["writes"]
     house.change(behave={})
     assert house.run()["steps"] == ["start mediaserver-a.service"]
+
+
+def test_a_container_made_by_hand_keeps_its_folder(house):
+    """A second database on the same files would destroy them."""
+    compose = "    - type: bind\n      source: /mnt/data\n      target: /data\n      bind:\n"
+    (house.root / "a" / "compose.yaml").write_text(compose)
+    stranger = {"Id": "1", "Name": "/old", "State": {"Status": "running"}, "Config": {"Labels": {}}}
+    stranger["Mounts"] = [{"Source": "/mnt/data", "RW": True}]
+    house.change(old=[stranger])
+    failed = house.run()
+    assert "container old, which is not ours, writes to /mnt/data" in failed["msg"] and "make adopt" in failed["msg"]
+    assert [one for one in house.state["writes"] if one.startswith("up")] == ["up b"], "others start"
+    for change in ({"State": {"Status": "exited"}}, {"Mounts": [{"Source": "/mnt/data", "RW": False}]}):
+        house.change(old=[{**stranger, **change}], containers=[])
+        assert "failed" not in house.run()
+    (house.root / "a" / "compose.yaml").write_text(
+        compose.replace("/data\n      bind", "/data\n      read_only: true\n      bind")
+    )
+    house.change(old=[stranger], containers=[])
+    assert "failed" not in house.run()
