@@ -92,6 +92,9 @@ STAGES = [
     Stage("mounts-long", "mounts killed, away, frozen and cut off under containers that write (30)", 2400, "long", [
         [PYTHON, "tests/faults/mount_faults.py", "--rounds", "30"],
     ]),
+    Stage("adopt", "a set-up made by hand taken over, with faults and kills (4)", 3600, "long", [
+        [PYTHON, "tests/faults/adopt_faults.py", "--kills", "4"],
+    ]),
     Stage("second-core", "sanity and unit on the other ansible-core line (Python 3.12 or 3.13)", 900, "long", [
         [PYTHON, "tests/second_core.py"],
     ]),
