@@ -39,7 +39,7 @@ PULL_LIMIT = 7200
 SMOKE_SECONDS = 90.0
 STEP_SECONDS = 3600
 """A stepping stone's migration may take as long as this."""
-RETURN_SECONDS = 120.0
+RETURN_SECONDS = 300.0
 POLL = 0.5
 Tree = dict[str, Any]
 

@@ -105,3 +105,11 @@ def test_playbooks_that_ask_the_api_carry_the_token() -> None:
     ]
     assert asking
     assert [path.name for path in asking if "api_token_secret" not in path.read_text()] == []
+
+
+def test_adopt_hands_on_what_was_given_and_nothing_of_the_environment() -> None:
+    command = dry("adopt", "HOST=vm-intranet", "OLD=back", "CONFIRM=yes")
+    assert "playbooks/adopt.yml" in command
+    for piece in ('{"host": "vm-intranet"}', '{"old": "back"}', '{"confirm": "yes"}'):
+        assert piece in command
+    assert "-e" not in dry("adopt").partition("adopt.yml")[2]
