@@ -93,8 +93,8 @@ if "immich-main" in rows:
                            capture_output=True, text=True).stdout.strip()
 print(json.dumps({"files": files, "rows": rows, "probe": probe}))
 """
-# What only people and the VPN's authority write must come back to the letter, times included. Services that run again go
-# on writing their own files: of those none may be missing but what they clear away themselves.
+# What only people and the VPN's authority write must come back to the letter, times included. Services that run again
+# go on writing their own files.
 EXACT = ("/lab-probe/", "/letsencrypt/", "/pki/")
 
 
