@@ -164,10 +164,8 @@ class Tunnel:
     def read(self) -> None:
         to = f"find tunnel {self.name}"
         query = {"name": self.name, "is_deleted": "false"}
-        found = [
-            one for one in self.api.all(self.base, to, NEEDS, ("id", "name"), query)
-            if one["name"] == self.name and not one.get("deleted_at")
-        ]  # fmt: skip
+        rows = self.api.all(self.base, to, NEEDS, ("id", "name"), query)
+        found = [one for one in rows if one["name"] == self.name]
         if len(found) > 1:
             raise Failure(f"Unable to {to}: there are {len(found)} of that name")
         if not found:

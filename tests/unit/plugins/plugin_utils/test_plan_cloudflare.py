@@ -59,13 +59,15 @@ def test_every_name_has_its_guard_or_is_named_as_open(planned: Any, sample: Any)
     assert slice_["service_tokens"] == [{"name": "phones", "file": "cloudflare-phones.txt"}]
 
 
-def test_nothing_is_opened_for_the_tunnel(planned: Any) -> None:
+def test_nothing_is_opened_for_the_tunnel(planned: Any, sample: Any) -> None:
+    sample.catalog["films"]["reach"] = ["edge"]
     plan = planned()
     assert [one for one in plan["forwards"] if one["service"] == "cloud"] == []
     front = plan["hosts"]["front"]
     assert [one for one in front["firewall"]["containers"] if one["service"] == "cloud"] == []
     back = [one["from"] for one in plan["hosts"]["back"]["firewall"]["containers"] if one["service"] == "films"]
-    assert "192.168.1.0/24" in back or "192.168.1.111/32" in back, "the tunnel's host may ask the service"
+    assert back == ["192.168.1.111/32"], "the tunnel's host, and nobody else, may ask the service"
+    assert plan["zones"]["edge"] == ["192.168.1.111/32", "fd00:1::111/128"]
     reasons = {(one["service"], one["port"]): one["reason"] for one in plan["unprobed"]}
     assert reasons[("films", 443)] == "published by Cloudflare's tunnel"
 
