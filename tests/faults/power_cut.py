@@ -5,7 +5,7 @@
     power_cut.py [--cuts 5] [--seed N]
 
 The machine is one of the lab's (systemd and a nested Docker in a container); the power cut is SIGKILL to that
-container, so that nothing in it is told. What the kernel had not yet written survives, unlike in a real one. The
+container, so that nothing in it is told. Unlike in a real one, the kernel lives on and writes what it still holds. The
 database is a real PostgreSQL, backup and restore are role backup's own. Each cut comes at a seeded moment of a load;
 afterwards the database must come up by itself with every row that was committed, and the restore must bring exactly the
 rows that were counted at the dump.

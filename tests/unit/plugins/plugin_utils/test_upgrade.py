@@ -142,6 +142,13 @@ def test_the_host_learns_what_to_keep_and_what_to_ask(sample: Any) -> None:
     assert films["smoke"] == {"container": "films", "port": 8096, "path": "/health", "strict": True}
     assert films["marker"] == "/mnt/appdata/films/config/.ready"
     assert [one["path"] for one in photos["volumes"]] == ["/mnt/database/photos/database"]
+    sample.catalog["films"]["containers"]["films"]["volumes"] = {
+        "config": {"at": "/config", "read_only": True},
+        "media": "/media",
+    }
+    films = next(one for one in sample.plan().plan["hosts"]["back"]["upgrades"] if one["service"] == "films")
+    assert films["volumes"] == [], "what it only reads, and films that it may write, are not copied"
+    sample.catalog["films"]["containers"]["films"]["volumes"] = {"config": "/config"}
     sample.catalog["films"]["upgrade"] = {"leave": ["config"]}
     films = next(one for one in sample.plan().plan["hosts"]["back"]["upgrades"] if one["service"] == "films")
     assert films["volumes"] == []
