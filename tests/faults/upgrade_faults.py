@@ -336,8 +336,8 @@ def kills(world: World, options: argparse.Namespace) -> list[str]:
     return wrong
 
 
-def major(world: World, _options: argparse.Namespace) -> list[str]:
-    """PostgreSQL 15 to 17: dumped, loaded, counted; once with an application that fails, once without."""
+def major(world: World, options: argparse.Namespace) -> list[str]:
+    """PostgreSQL 15 to 17: dumped, loaded, counted; with an application that fails, killed twice, and to its end."""
     before, wrong = world.state(), []
     world.stage("2.0.0", "ruin", f"{DATABASE}:17")
     code, output = world.program("run", NAME)
@@ -345,6 +345,14 @@ def major(world: World, _options: argparse.Namespace) -> list[str]:
     version = world.sql("SHOW server_version").strip()
     wrong += [] if version.startswith("15") else [f"after the return runs PostgreSQL {version}"]
     wrong += world.wrong(before, "major, failing")
+    dice = random.Random(options.seed)
+    for state in ("preparing", "trying"):
+        world.stage("2.0.0", "good", f"{DATABASE}:17")
+        world.program("run", NAME, wait=dice.uniform(0.2, 3), state=state)
+        world.program("recover")
+        version = world.sql("SHOW server_version").strip()
+        wrong += [] if version.startswith("15") else [f"killed while {state}: after the return runs {version}"]
+        wrong += world.wrong(before, f"major, killed while {state}")
     world.stage("2.0.0", "good", f"{DATABASE}:17")
     code, output = world.program("run", NAME)
     told = last(output)
