@@ -194,7 +194,9 @@ class Planner:
         wanted, (has, source) = item.properties[prop], self.world[item.name].get(prop, ("-", "-"))
         if prop in _zfs.CREATE_ONLY:
             return False
-        if prop == "refreservation" and wanted == "auto":  # what a volume takes at most: its size and more for metadata
+        if (
+            prop == "refreservation" and wanted == "auto" and item.volume
+        ):  # what a volume takes at most: its size and more for metadata
             return not (has.isdigit() and int(has) >= int(self.value(item.name, "volsize")))
         return not _zfs.same(prop, wanted, has) or (":" in prop and (has, source) == ("-", "-"))
 

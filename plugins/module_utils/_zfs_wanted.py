@@ -13,8 +13,11 @@ from typing import Any
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _zfs
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 
-BASE = ("type", "used", "available", "mounted", "mountpoint", "canmount", "keystatus", "encryption", "encryptionroot",
-        "keylocation", "keyformat", "volsize", "volblocksize")  # fmt: skip
+# what is read of every dataset, where one has a key of its own to be, and where one is a volume
+VIEW = ("type", "mountpoint", "mounted", "used", "available")
+BASE = (*VIEW, "canmount", "keystatus", "encryptionroot")
+KEY = ("encryption", "keylocation", "keyformat")
+VOLUME = ("volsize", "volblocksize")
 NAME = re.compile(r"[A-Za-z][\w.: -]*(/[\w.:][\w.: -]*)*", re.ASCII)
 
 
@@ -69,8 +72,10 @@ def wanted(item: Mapping[str, Any]) -> Wanted:
 
 
 def asked(items: list[Wanted]) -> list[str]:
-    """Every property that has to be read."""
+    """Every property that has to be read: each costs something for each dataset."""
     extra = {name for item in items for name in (*item.properties, *item.inherit)}
+    extra |= {*(KEY if any(item.encryption for item in items) else ())}
+    extra |= {*(VOLUME if any(item.volume for item in items) else ())}
     return [*BASE, *sorted(extra - set(BASE))]
 
 

@@ -321,7 +321,7 @@ def destroy(
 
 
 def view(world: datasets.World, names: list[str]) -> dict[str, Any]:
-    keys = ("type", "mountpoint", "mounted", "used", "available")
+    keys = _zfs_wanted.VIEW
     return {name: {key: world[name][key][0] for key in keys if key in world[name]} for name in names if name in world}
 
 
@@ -332,7 +332,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         made, seen = plan(module.params, zfs)
 
         def read_back() -> dict[str, Any]:
-            return {"datasets": view(zfs.get(names, _zfs_wanted.BASE), names) if made.steps else seen}
+            return {"datasets": view(zfs.get(names, _zfs_wanted.VIEW), names) if made.steps else seen}
 
         return _reconcile.run(module, made, read_back)
 

@@ -365,6 +365,9 @@ def test_automatic_reservation_of_a_volume(lab, zfs):
     assert not again["changed"] and again["diff"]["before"] == again["diff"]["after"]
     zfs.datasets["tank/disk"]["local"]["refreservation"] = "0"
     assert lab(zfs_datasets, check=True, datasets=[disk])["steps"] == ["set refreservation=auto on tank/disk"]
+    zfs.add("tank/a")
+    wrong = {"name": "tank/a", "properties": {"refreservation": "auto"}}
+    assert lab(zfs_datasets, check=True, datasets=[wrong])["changed"], "zfs says that only volumes can have it"
 
 
 def test_user_property_that_is_a_dash_is_not_one_that_is_unset(lab, zfs):
