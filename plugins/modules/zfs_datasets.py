@@ -243,6 +243,10 @@ def read(zfs: _zfs.Zfs, present: list[_zfs_wanted.Wanted], absent: list[str]) ->
     properties = _zfs_wanted.asked(present)
     world = zfs.get(sorted(names), properties)
     moving = [item.renamed_from for item in present if item.renamed_from in world and item.name not in world]
+    listed = [item.name for item in present]
+    if wrong := [old for old in moving if old in listed or moving.count(old) > 1]:
+        why = "is listed itself" if wrong[0] in listed else "is the former name of more than one dataset"
+        raise Failure(f"Unable to rename dataset {wrong[0]}: it {why}")
     return {**world, **(zfs.get(moving, properties, recursive=True) if moving else {})}
 
 

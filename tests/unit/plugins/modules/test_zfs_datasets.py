@@ -226,6 +226,20 @@ def test_rename(lab, zfs):
     assert not lab(zfs_datasets, datasets=wanted)["changed"], "both exist: nothing is moved"
 
 
+def test_rename_that_contradicts_the_list(lab, zfs):
+    zfs.add("tank/old")
+    new = {"name": "tank/new", "renamed_from": "tank/old"}
+    for other, text in (
+        ({"name": "tank/old"}, "it is listed itself"),
+        ({"name": "tank/more", "renamed_from": "tank/old"}, "the former name of more than one"),
+    ):
+        for check in (True, False):
+            assert text in lab(zfs_datasets, check=check, datasets=[new, other])["msg"]
+    lab.order(zfs_datasets, datasets=[new])
+    done = lab.order(zfs_datasets, datasets=[new, {"name": "tank/old"}])
+    assert done["steps"] == ["create file system tank/old"], "the name may be used again"
+
+
 def test_nothing_is_destroyed_unasked(lab, zfs):
     for name in ("a", "a/b", "snapped"):
         zfs.add(f"tank/{name}")
