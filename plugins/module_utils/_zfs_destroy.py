@@ -58,9 +58,9 @@ class Listing:
         left = sorted(names, key=lambda name: (-name.count("/"), name))
         found: list[str] = []
         while left:
-            free = [name for name in left if not any(other in self.clones.get(name, []) or below(other, name)
-                                                     for other in left)]  # fmt: skip
-            found += free[:1] or left[:1]
+            free = (name for name in left if not any(other in self.clones.get(name, []) or below(other, name)
+                                                     for other in left))  # fmt: skip
+            found.append(next(free, left[0]))
             left.remove(found[-1])
         return found
 
@@ -127,7 +127,7 @@ def purged(
         if outside or inside or name in named or name in needed:
             continue
         tree = listing.tree(name)
-        if any(GUESTS.match(f"{member}/") for member in tree):
+        if any(GUESTS.match(member) for member in tree):
             kept[name] = "Proxmox VE's own"
         elif any(member in named for member in tree[1:]):
             kept[name] = "something below it is listed"
