@@ -69,7 +69,7 @@ def bytes_of(value: Any) -> int | None:
         return None
     factor = 1024 ** (UNITS.index(match[2].upper()) + 1) if match[2] else 1
     whole, _point, rest = match[1].partition(".")
-    return int(whole) * factor + int(rest or 0) * factor // 10 ** len(rest)
+    return int(int(whole) * factor + int(rest or 0) * factor // 10 ** len(rest))
 
 
 def show(name: str, value: str) -> str:
