@@ -49,7 +49,7 @@ trap exit TERM
 cd /ledger
 while :; do
   name=$(/bin/busybox cat /proc/sys/kernel/random/uuid)
-  /bin/busybox head -c $((1000 + RANDOM * 4)) /dev/urandom >/tmp/new
+  /bin/busybox head -c $((1000 + RANDOM)) /dev/urandom >/tmp/new
   /bin/busybox cp /tmp/new "/data/$name" || exit 3
   echo "$name $(/bin/busybox sha256sum </tmp/new)" >>SERVICE
   /bin/busybox sleep 0.2

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 
@@ -43,3 +45,10 @@ def test_purged_class_is_gone_its_data_is_not(host):
 def test_plain_directory(host):
     assert host.file("/srv/scratch").is_directory
     assert not host.mount_point("/srv/scratch").exists
+
+
+def test_mounts_are_looked_after(host):
+    assert host.service("mediaserver-mounts.timer").is_running
+    assert host.service("mediaserver-mounts.timer").is_enabled
+    watched = json.loads(host.file("/etc/mediaserver/mounts.json").content_string)["mounts"]
+    assert watched == [{"path": "/mnt/media", "kind": "virtiofs", "unit": "mnt-media.mount"}]
