@@ -103,17 +103,17 @@ class Site:
         }
         (self.inventory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups}}))
 
-    def start(self, **extra: str) -> subprocess.Popen[str]:
+    def start(self, output: Any = subprocess.DEVNULL, **extra: str) -> subprocess.Popen[str]:
         environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(self.work / "collections"), ANSIBLE_NOCOLOR="1")
         environment |= {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml"}
         argv = [str(ROOT / ".venv/bin/ansible-playbook"), "-i", str(self.inventory), str(self.playbook), "-v", "--diff"]
         argv += ["-e", json.dumps(extra)]
         return subprocess.Popen(
-            argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            argv, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )
 
     def adopt(self, **extra: str) -> tuple[int, str]:
-        process = self.start(**extra)
+        process = self.start(subprocess.PIPE, **extra)
         text, _none = process.communicate(timeout=900)
         for secret in PLANTED.values():
             check(secret not in text, f"the output does not tell {secret}", text)
