@@ -16,18 +16,29 @@ from pathlib import Path
 from ansible_collections.homelab.mediaserver.plugins.module_utils._docker import Tool
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 
-COPY = ("cp", "--archive", "--reflink=auto", "--")
+COPY = ("cp", "--archive", "--reflink=auto")
 COPY_LIMIT = 24 * 3600
 """Seconds that one copy may take."""
+ASIDE = ".after-adopt-"
 RESERVE = 256 * 2**20
 """Bytes that stay free beside the copies."""
+
+
+def aside_name(stamp: str) -> str:
+    """Where the new one's files go within a mount when the old ones come back. Such folders are nobody's data."""
+    return f"{ASIDE}{stamp}"
+
+
+def children(path: Path) -> list[Path]:
+    """What lies in a folder, but for what earlier returns put aside."""
+    return sorted(one for one in path.iterdir() if not one.name.startswith(ASIDE))
 
 
 def entries(path: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
     """Everything below a folder and the folder itself, by relative name, in a fixed order; links are not followed."""
     yield ".", path, path.lstat()
     for folder, names, files in os.walk(path):
-        names.sort()
+        names[:] = sorted(name for name in names if not (Path(folder) == path and name.startswith(ASIDE)))
         for name in sorted([*files, *names]):
             one = Path(folder, name)
             yield str(one.relative_to(path)), one, one.lstat()
@@ -76,8 +87,10 @@ def check_room(paths: list[Path], stamp: str, folder: Path) -> None:
         place = copy_place(path, stamp, folder).parent
         while not place.exists():
             place = place.parent
-        known = wanted.get(place.stat().st_dev, (place, 0))
-        wanted[place.stat().st_dev] = (known[0], known[1] + size(path))
+        # a mount's copy lies elsewhere, and comes back beside what the new one wrote
+        for where in [place, path] if os.path.ismount(path) else [place]:
+            known = wanted.get(where.stat().st_dev, (where, 0))
+            wanted[where.stat().st_dev] = (known[0], known[1] + size(path))
     for place, total in wanted.values():
         free = shutil.disk_usage(place).free
         if total + RESERVE > free:
@@ -96,14 +109,24 @@ def make_copy(tool: Tool, path: Path, place: Path) -> None:
     if staged.exists():
         shutil.rmtree(staged)
     staged.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    tool.run(
-        ["cp", "--archive", "--reflink=auto", "--", str(path), str(staged)], f"copy {path} to {staged}", COPY_LIMIT
-    )
+    copy_children(tool, path, staged)
     if digest(path) != digest(staged):
         shutil.rmtree(staged)
         raise Failure(f"Unable to copy {path}: the copy differs from it; does something still write there?")
     os.sync()
     staged.rename(place)
+
+
+def copy_children(tool: Tool, source: Path, target: Path) -> None:
+    """All of a folder, its own owner and mode too."""
+    target.mkdir(mode=0o700, exist_ok=True)
+    found = [str(one) for one in children(source)]
+    if found:
+        argv = [*COPY, f"--target-directory={target}", "--", *found]
+        tool.run(argv, f"copy {source} to {target}", COPY_LIMIT)
+    info = source.stat()
+    os.chown(target, info.st_uid, info.st_gid)
+    shutil.copystat(source, target)
 
 
 def put_back(tool: Tool, path: Path, place: Path, stamp: str) -> str:
@@ -120,21 +143,17 @@ def put_back(tool: Tool, path: Path, place: Path, stamp: str) -> str:
 
 def put_back_below(tool: Tool, mount: Path, place: Path, stamp: str) -> str:
     """As put_back, for a folder that is a mount and so cannot be renamed. The copy itself stays where it is."""
-    aside = mount / f".after-adopt-{stamp}"
+    aside = mount / aside_name(stamp)
     done = aside / ".put-back"
     if not done.exists():
         aside.mkdir(mode=0o700, exist_ok=True)
         inside = {one.name for one in aside.iterdir()}
-        for one in sorted(mount.iterdir()):
-            if one.name == aside.name:
-                continue
+        for one in children(mount):
             if one.name in inside:  # put back by a run that was killed
                 shutil.rmtree(one) if one.is_dir() and not one.is_symlink() else one.unlink()
             else:
                 one.rename(aside / one.name)
-        tool.run(
-            ["cp", "--archive", "--reflink=auto", "--", f"{place}/.", str(mount)], f"copy {place} back", COPY_LIMIT
-        )
+        copy_children(tool, place, mount)
         done.touch()
     return str(aside)
 

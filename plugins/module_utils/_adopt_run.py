@@ -221,7 +221,12 @@ class Course:
                 details = problem.details if isinstance(problem, Failure) else {}
                 with contextlib.suppress(OSError):
                     self.save(reason=reason)
-                kept = self.give_back()
+                try:
+                    kept = self.give_back()
+                except (Failure, OSError) as second:
+                    raise Failure(
+                        f"{reason}\nThe way back stopped too: {second}. Run this again to go on", **details
+                    ) from None
                 text = f"{reason}\nThe take-over was undone: the old set-up runs again as before."
                 if kept:
                     text += f" What the new one wrote is kept: {', '.join(kept)}."

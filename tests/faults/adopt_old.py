@@ -126,7 +126,7 @@ class Machine:
 
     def up(self) -> None:
         file = self.work / "machine.yml"
-        argv = [*LAB, "machine", "up", self.name, "--image", "prepared", "--disk", "400M", "--inventory", str(file)]
+        argv = [*LAB, "machine", "up", self.name, "--image", "prepared", "--disk", "2G", "--inventory", str(file)]
         subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
         inventory = yaml.safe_load(file.read_text())
         hosts = inventory["all"].get("hosts") or next(iter(inventory["all"]["children"].values()))["hosts"]

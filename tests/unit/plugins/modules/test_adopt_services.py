@@ -310,6 +310,37 @@ def test_brought_back_and_finished(house):
     assert not house.run("finished")["changed"]
 
 
+def test_a_mount_needs_room_for_both_states_itself(tmp_path, monkeypatch):
+    place = tmp_path / "mount"
+    place.mkdir()
+    (place / "file").write_bytes(b"x" * 8192)
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == place)
+    asked = []
+
+    def usage(path: Path) -> object:
+        asked.append(Path(path))
+        return type("Usage", (), {"free": 0})
+
+    monkeypatch.setattr(_adopt_data.shutil, "disk_usage", usage)
+    monkeypatch.setattr(_adopt_data, "RESERVE", 0)
+    with pytest.raises(_adopt_run.Failure, match="Nothing was touched"):
+        _adopt_data.check_room([place], "now", tmp_path / "state")
+    assert asked
+
+
+def test_a_way_back_that_stops_says_both_reasons(house):
+    house.answers = 500
+    real = _adopt_data.put_back
+    house.monkeypatch.setattr(
+        _adopt_data, "put_back", lambda *_args: (_ for _ in ()).throw(OSError(28, "No space left"))
+    )
+    failed = house.run()
+    assert "Unable to use app" in failed["msg"] and "No space left" in failed["msg"]
+    assert house.phases() == ["returning"]
+    house.monkeypatch.setattr(_adopt_data, "put_back", real)
+    assert "It is undone now" in house.run()["msg"] and house.old() == house.first
+
+
 def test_owners_go_back(tmp_path, monkeypatch):
     owners: dict[str, tuple[int, int]] = {}
     monkeypatch.setattr(os, "lchown", lambda path, uid, gid: owners.update({str(path): (uid, gid)}))
@@ -332,7 +363,6 @@ def test_a_copy_that_differs_is_no_copy(tmp_path, monkeypatch):
 
     class Tool:
         def run(self, argv: list[str], _what: str, _limit: int) -> str:
-            Path(argv[-1]).mkdir()
             return ""
 
     with pytest.raises(_adopt_run.Failure, match="the copy differs"):
@@ -353,10 +383,16 @@ def test_a_mount_is_put_back_below_itself(tmp_path):
             subprocess.run(argv, check=True)
             return ""
 
+    (mount / ".after-adopt-before").mkdir()
+    (mount / ".after-adopt-before" / "big").write_text("of an earlier return")
+    before = _adopt_data.digest(mount)
+    (mount / ".after-adopt-before" / "more").write_text("x")
+    assert _adopt_data.digest(mount) == before, "what was put aside is no data"
     for _turn in (1, 2):
         aside = Path(_adopt_data.put_back_below(Tool(), mount, copy, "now"))
         assert (mount / "file").read_text() == "old" and not (mount / "more").exists()
         assert (aside / "file").read_text() == "new" and (aside / "more").is_dir()
+        assert not (aside / ".after-adopt-before").exists() and (mount / ".after-adopt-before/big").exists()
         (aside / ".put-back").unlink()
 
 
