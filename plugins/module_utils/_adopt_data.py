@@ -20,7 +20,7 @@ COPY = ("cp", "--archive", "--reflink=auto")
 COPY_LIMIT = 24 * 3600
 """Seconds that one copy may take."""
 ASIDE = ".after-adopt-"
-RESERVE = 256 * 2**20
+RESERVE = 64 * 2**20
 """Bytes that stay free beside the copies."""
 
 

@@ -13,6 +13,7 @@ image that crashes (the old runs as before), killed at seeded moments (the next 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -121,7 +122,8 @@ class Site:
 
     def kill(self, process: subprocess.Popen[str]) -> None:
         """Controller and module at once, as when the power goes."""
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it may have ended in this very moment
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         pids = self.machine.run("pgrep -f 'adopt_services|async_wrapper' || true").split()
         self.machine.run(f"kill -9 {' '.join(pids)} || true" if pids else "true", check=False)
@@ -205,6 +207,7 @@ class Proof:
         process = self.site.start(confirm="yes")
         while f'"phase": "{phase}"' not in self.machine.run(JOURNALS) and process.poll() is None:
             time.sleep(0.2)
+        check(process.poll() is None, "it runs", self.machine.run(JOURNALS))
         time.sleep(pause)
         self.site.kill(process)
         code, text = self.site.adopt(confirm="yes")
