@@ -300,6 +300,7 @@ def stone_file(whole: Tree, name: str, step: Mapping[str, Any]) -> Tree:
         body = {key: value for key, value in whole["services"][container].items() if key not in ("ports", "labels")}
         body["image"] = step["images"].get(container, body["image"])
         body["restart"] = "no"
+        body["labels"] = {"mediaserver.digest": "stepping-stone"}  # ours, should a killed run leave it behind
         body["depends_on"] = {
             other: how for other, how in (body.get("depends_on") or {}).items() if other in step["containers"]
         }
