@@ -73,7 +73,8 @@ def last_backup(service: str) -> list[str]:
     if jobs:
         done = subprocess.run(["mediaserver-backup", "run", *jobs], text=True, capture_output=True, check=False)
         if done.returncode:
-            raise Problem(f"Unable to back up {service} a last time: {last_words(done.stderr)}. Nothing was moved")
+            raise Problem(f"Unable to back up {service} a last time: {last_words(done.stderr)}. Nothing was moved."
+                          f" If it does not run: systemctl start mediaserver-{service}")  # fmt: skip
     return jobs
 
 

@@ -285,7 +285,8 @@ def work(verb: str, services: list[str]) -> int:
             done = run(service) if verb == "run" else settle(service)
         except (Problem, OSError) as problem:
             failures += 1
-            print(json.dumps({"service": service, "state": "refused", "reason": str(problem)}))
+            state = "interrupted" if Journal(service).open else "refused"
+            print(json.dumps({"service": service, "state": state, "reason": str(problem)}))
             continue
         if done is not None:
             failures += done["state"] != "upgraded" if verb == "run" else 0

@@ -94,6 +94,14 @@ def test_no_room_is_said_with_figures(data: ModuleType, volume: Any, monkeypatch
         data.plan(request_of(volume.path), volume.path.parent)
 
 
+def test_room_is_measured_once_per_file(data: ModuleType, volume: Any) -> None:
+    (volume.path / "big").write_bytes(os.urandom(100000))
+    once = data.size(volume.path)
+    assert 100000 <= once < 300000
+    os.link(volume.path / "big", volume.path / "sub/big")
+    assert data.size(volume.path) == once
+
+
 def test_a_folder_that_is_not_there_or_not_mounted_is_refused(data: ModuleType, volume: Any) -> None:
     with pytest.raises(data.Problem, match="is not mounted"):
         data.plan(request_of(volume.path, mount=str(volume.path.parent)), volume.path.parent)
