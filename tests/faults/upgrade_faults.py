@@ -274,10 +274,11 @@ def full_disk(world: World, _options: argparse.Namespace) -> list[str] | None:
     aside = world.folder / "aside"
     world.compose("down")
     shutil.copytree(disk, aside, symlinks=True)
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(disk)], check=False).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=150m", "tmpfs", str(disk)], check=False).returncode:
         return None
     try:
         shutil.copytree(aside, disk, symlinks=True, dirs_exist_ok=True)
+        (disk / "app/ballast").write_bytes(bytes(60 * 2**20))
         world.compose("up", "--detach", "--wait")
         before, running = world.state(), world.started()
         world.stage("2.0.0", "good")
