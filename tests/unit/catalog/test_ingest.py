@@ -993,3 +993,16 @@ def test_several_repositories_may_be_wanted(make: Callable[..., House]) -> None:
     assert house.run() == 0
     assert house.deleted == ["a.mp4"]
     assert [one["repository"] for one in house.manifest()[0]["backups"]] == ["local", "away"]
+
+
+def test_a_remote_repository_is_asked_with_its_options_and_environment(make: Callable[..., House]) -> None:
+    """As mediaserver-backup asks it: limits, SSH's files, what is not secret, and the credentials."""
+    house = make()
+    backups = importlib.import_module("ingest_stores").Backups(house.folder / "backup.json")
+    environments = house.folder / "environment.json"
+    environments.write_text(json.dumps({"away": {"AWS_SECRET_ACCESS_KEY": "s"}}))
+    backups.config["environment_file"] = str(environments)
+    away = {"name": "away", "path": "s3:x/y", "options": ["--limit-download=5"], "environment": {"AWS_REGION": "eu"}}
+    argv, environment = backups.command(away, "snapshots")
+    assert argv == ["restic", "--no-lock", "--limit-download=5", "snapshots"]
+    assert (environment["AWS_REGION"], environment["AWS_SECRET_ACCESS_KEY"]) == ("eu", "s")
