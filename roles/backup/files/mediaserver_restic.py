@@ -51,7 +51,8 @@ class Restic:
         return environment
 
     def command(self, *arguments: str) -> list[str]:
-        return ["restic", *self.repository.get("options", []), *arguments]
+        # another machine may prune or check there at the moment
+        return ["restic", "--retry-lock=10m", *self.repository.get("options", []), *arguments]
 
     def call(
         self, *arguments: str, show: bool = False, patience: float | None = None
