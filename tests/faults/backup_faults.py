@@ -215,7 +215,14 @@ def flipped_pack(world: World) -> None:
         fail(f"the check did not tell the damaged repository from the whole one: {said.stdout}{said.stderr}")
     if world.metric("mediaserver_backup_repository_whole", repository="local") != 0:
         fail("the metric that fires the alert RepositoryDamaged is not 0")
-    world.prove("offsite", contents(world.source))
+    wanted = contents(world.source)
+    lost = next(path for path in world.source.rglob("*.jpg"))
+    lost.write_bytes(b"ruined")
+    world.run("restore", "--service", "photos", "--repository", "offsite")
+    if contents(world.source) != wanted:
+        fail("the other repository did not bring everything back")
+    for old in world.folder.glob("*.before-*"):
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
     shutil.copy2(kept, pack)
     world.run("check")
     if world.metric("mediaserver_backup_repository_whole", repository="local") != 1:

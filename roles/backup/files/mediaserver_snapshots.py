@@ -88,8 +88,14 @@ def places(runner: Runner, options: argparse.Namespace, first: bool = False) -> 
     if options.host:
         for one in chosen:
             one.repository = {**one.repository, "path": f"{one.repository['path'].rpartition('/')[0]}/{options.host}"}
-    for one in chosen[:1] if first else ():
-        assert_there(one)
+    if first:
+        try:
+            assert_there(chosen[0])
+        except Problem as problem:
+            others = ", ".join(one.name for one in chosen[1:])
+            raise Problem(
+                f"{problem}. Say from which other: --repository {others}" if others else str(problem)
+            ) from None
     return chosen
 
 

@@ -183,3 +183,16 @@ def test_listing(restoring: ModuleType, capsys: pytest.CaptureFixture[str], monk
     (one,) = json.loads(capsys.readouterr().out)
     local = datetime(2026, 11, 20, 2, 30, 10, tzinfo=UTC).astimezone().strftime("%Y-%m-%d %H:%M")
     assert one == {"repository": "local", "id": "aaaaaaaa", "job": "app-data", "time": local, "bytes": None}
+
+
+def test_a_repository_that_is_away_names_the_others(restoring: ModuleType) -> None:
+    def away() -> bool:
+        raise restoring.Problem("Unable to use /mnt/backups: it is not mounted")
+
+    repositories = [
+        argparse.Namespace(name="local", repository={"name": "local"}, exists=away),
+        argparse.Namespace(name="offsite", repository={"name": "offsite"}),
+    ]
+    runner = argparse.Namespace(repositories=repositories)
+    with pytest.raises(restoring.Problem, match=r"not mounted\. Say from which other: --repository offsite"):
+        restoring.places(runner, restoring.parser().parse_args([]), first=True)
