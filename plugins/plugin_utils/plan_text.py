@@ -117,9 +117,8 @@ def backups(plan: Tree) -> list[str]:
                 if job.get("database")
                 else ", ".join(one["path"] for one in job["paths"])
             )
-            if left := [
-                one for one in job.get("exclude", []) if "*" in one
-            ]:  # the others are files of dumped databases
+            # excludes without a * are the files of dumped databases
+            if left := [one for one in job.get("exclude", []) if "*" in one]:
                 what += f" (without {', '.join(left)})"
             keep = ", ".join(f"{count} {unit}" for unit, count in job["keep"].items())
             found.append(f"{job['schedule']:<8} {name:<10} {what} -> {places} (keeps {keep})")
