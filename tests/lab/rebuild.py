@@ -55,7 +55,7 @@ for folder, count, size in (
         os.utime(path, ns=(1_700_000_000_000_000_000 + number, 1_700_000_000_123_456_789 + number))
         made += 1
 psql = ["docker", "exec", "-i", "immich-database-1", "psql", "-qAt", "-U", "postgres", "-v", "ON_ERROR_STOP=1"]
-rows = "CREATE TABLE lab_probe AS SELECT n, md5(n::text) AS v FROM generate_series(1, 20000) AS n;"
+rows = "DROP TABLE IF EXISTS lab_probe; CREATE TABLE lab_probe AS SELECT n, md5(n::text) AS v FROM generate_series(1, 20000) AS n;"
 subprocess.run([*psql, "-d", "immich"], input=rows, text=True, check=True)
 print(made)
 """
@@ -72,7 +72,7 @@ for job in config["jobs"]:
     if database.get("kind") == "postgresql":
         container = mediaserver_psql.container_id(job["service"], database["container"])
         rows[job["name"]] = mediaserver_manifest.of_postgresql(container, database["user"], database["name"])
-    elif database:
+    elif database and os.path.exists(database["file"]):  # some stand-ins keep none
         with tempfile.TemporaryDirectory() as folder:
             copy = pathlib.Path(folder, "copy")
             mediaserver_dumps.sqlite_copy(database["file"], copy)
