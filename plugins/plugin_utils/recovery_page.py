@@ -32,6 +32,8 @@ def page(plan: Tree, kit: Mapping[str, str], about: Mapping[str, str]) -> str:
     """``kit``: name, sha256, made. ``about``: version, source, commit of the collection."""
     title = f"{plan['site']['name']}: how to rebuild everything"
     source = " at ".join(filter(None, (about["source"], about["commit"][:12])))
+    if about["source"].startswith(("/", ".")):
+        source += " (a folder of the computer that made the kit: keep a copy of it with the kit)"
     parts = [
         f"<h1>{escape(title)}</h1>",
         "<p>With this page, the kit (a file), a copy of the backups and new machines the whole home comes back. "
@@ -74,7 +76,7 @@ def public_address(address: str) -> str:
 
 
 def machines(plan: Tree) -> list[tuple[str, str, str]]:
-    nodes = [(name, str(node["host"]), "Proxmox VE") for name, node in plan["nodes"].items()]
+    nodes = [(name, str(node["address"]), "Proxmox VE") for name, node in plan["nodes"].items()]
     return nodes + [(name, body["address"], ", ".join(body["services"])) for name, body in plan["hosts"].items()]
 
 
