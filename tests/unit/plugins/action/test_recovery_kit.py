@@ -30,7 +30,7 @@ REPOSITORIES = [
 ]
 PLAN = {
     "site": {"name": "home", "admin": {"ssh_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 me@desk"]}},
-    "nodes": {"pve": {"host": "192.168.1.100"}},
+    "nodes": {"pve": {"address": "192.168.1.100"}},
     "hosts": {
         "box": {"address": "192.168.1.5", "services": ["immich"], "backups": {"repositories": REPOSITORIES}},
         "bare": {"address": "192.168.1.6", "services": [], "backups": {"repositories": [], "jobs": []}},
@@ -204,12 +204,16 @@ def test_nothing_secret_is_in_clear(make: Run, inventory: Path) -> None:
     page = (inventory / ".secrets/recovery-kit/home.html").read_text()
     for text in (
         "rest:https://box@backup.example.org:8000/box",
+        "192.168.1.100",
         "192.168.1.5",
         "SHA256:",
         "make rebuild REPOSITORY=away",
     ):
         assert text in page, text
     assert not re.search(r"<script|src=|href=", page)
+    assert "keep a copy of it with the kit" not in page
+    make(source="/srv/clone")
+    assert "keep a copy of it with the kit" in (inventory / ".secrets/recovery-kit/home.html").read_text()
     assert page.count('class="word"') == len(PASSPHRASE.split("-"))
 
 
