@@ -55,6 +55,15 @@ def test_keeps_what_was_told_once(run, store):
     assert run(PASSWORD, ask)["secrets"] == {**first["secrets"], "pve.api_token_secret": "planted-two"}
 
 
+def test_what_comes_later_is_neither_made_nor_asked_for(run, store):
+    later = {"name": "cloudflared.tunnel_token", "later": True}
+    assert "cloudflared.tunnel_token" not in run(PASSWORD, later)["secrets"]
+    told = {"cloudflared.tunnel_token": "planted"}
+    assert run(PASSWORD, later, keep=told)["secrets"]["cloudflared.tunnel_token"] == "planted"
+    again = run(PASSWORD, later)
+    assert not again["changed"] and again["secrets"]["cloudflared.tunnel_token"] == "planted"
+
+
 def test_generates_once_and_keeps(run, store):
     first = run(PASSWORD, HOST_KEY)
     assert first["changed"]
