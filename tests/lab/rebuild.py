@@ -55,7 +55,8 @@ for folder, count, size in (
         os.utime(path, ns=(1_700_000_000_000_000_000 + number, 1_700_000_000_123_456_789 + number))
         made += 1
 psql = ["docker", "exec", "-i", "immich-database-1", "psql", "-qAt", "-U", "postgres", "-v", "ON_ERROR_STOP=1"]
-rows = "DROP TABLE IF EXISTS lab_probe; CREATE TABLE lab_probe AS SELECT n, md5(n::text) AS v FROM generate_series(1, 20000) AS n;"
+rows = "DROP TABLE IF EXISTS lab_probe; "
+rows += "CREATE TABLE lab_probe AS SELECT n, md5(n::text) AS v FROM generate_series(1, 20000) AS n;"
 subprocess.run([*psql, "-d", "immich"], input=rows, text=True, check=True)
 print(made)
 """
