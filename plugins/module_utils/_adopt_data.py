@@ -154,6 +154,8 @@ def put_back_below(tool: Tool, mount: Path, place: Path, stamp: str) -> str:
             else:
                 one.rename(aside / one.name)
         copy_children(tool, place, mount)
+        if digest(place) != digest(mount):
+            raise Failure(f"Unable to put {place} back to {mount}: what came back differs from it")
         done.touch()
     return str(aside)
 

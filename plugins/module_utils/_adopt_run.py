@@ -256,6 +256,8 @@ class Course:
             elif Path(place).exists():
                 shutil.rmtree(place)  # the folder itself was not touched
         self.start_old()
+        for place in self.journal["copies"].values():  # of mounts: they came back and were compared
+            shutil.rmtree(place, ignore_errors=True)
         self.save(phase="returned")
         return kept
 

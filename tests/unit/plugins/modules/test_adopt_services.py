@@ -310,6 +310,18 @@ def test_brought_back_and_finished(house):
     assert not house.run("finished")["changed"]
 
 
+def test_a_mount_comes_back_whole_and_leaves_no_copy(house):
+    real = os.path.ismount
+    house.monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == house.data or real(path))
+    house.run()
+    assert list((house.root / "adopt").glob("*/data/*")), "the copy of a mount lies with the journal"
+    (house.data / "file").write_text("written since")
+    house.run("returned")
+    assert (house.data / "file").read_text() == "precious" and house.old() == house.first
+    assert next(house.data.glob(".after-adopt-*/file")).read_text() == "written since"
+    assert not list((house.root / "adopt").glob("*/data/*"))
+
+
 def test_a_mount_needs_room_for_both_states_itself(tmp_path, monkeypatch):
     place = tmp_path / "mount"
     place.mkdir()
