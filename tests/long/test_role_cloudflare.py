@@ -83,7 +83,7 @@ class Home:
              "-e", f"cloudflare_api_url={url}", *options],
             env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_STDOUT_CALLBACK": "default",
                  "ANSIBLE_PYTHON_INTERPRETER": sys.executable},
-            capture_output=True, text=True, check=False, cwd=self.folder, timeout=120,
+            capture_output=True, text=True, check=False, cwd=self.folder, timeout=240,
         )  # fmt: skip
         output = result.stdout + result.stderr
         assert result.returncode == 0, output[-6000:]
