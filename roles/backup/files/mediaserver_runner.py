@@ -151,6 +151,7 @@ class Runner:
             restic.must("check", "check", "--quiet", f"--read-data-subset={self.config['check_data']}")
         except Problem:
             self.state.get("checks", {}).pop(name, None)  # nothing in it counts as whole until a check passes again
+            restic.exists()  # raises where it only cannot be reached: that is no damage
             self.state.setdefault("whole", {})[name] = 0
             raise
         self.state.setdefault("whole", {})[name] = 1

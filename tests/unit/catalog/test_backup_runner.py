@@ -222,6 +222,20 @@ def test_a_check_that_fails_takes_the_note_away(runner: Program, monkeypatch: py
     assert one.state == {"checks": {"other": {}}, "whole": {"local": 0}}
 
 
+def test_a_repository_that_went_away_during_its_check_is_not_damaged(
+    runner: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, restic = checking(runner, monkeypatch, 1)
+
+    def away() -> bool:
+        raise runner.Problem("does not answer")
+
+    monkeypatch.setattr(restic, "exists", away)
+    with pytest.raises(runner.Problem, match="does not answer"):
+        one.check(restic)
+    assert one.state == {"checks": {"other": {}}}, "and nothing in it counts as whole"
+
+
 def test_metrics(runner: Program) -> None:
     state = {
         **saved("a", success=NOW, ok=1, seconds=2.4, bytes=10, added=3),
