@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.urls import open_url
 from ansible_collections.homelab.mediaserver.plugins.module_utils import _adopt, _docker
 from ansible_collections.homelab.mediaserver.plugins.module_utils._compose import Unit
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
@@ -92,7 +92,7 @@ class Reader:
                 for path in paths:
                     with (
                         contextlib.suppress(OSError, ValueError),
-                        urllib.request.urlopen(f"http://{address}:{port}{path}", timeout=3) as answer,
+                        open_url(f"http://{address}:{port}{path}", timeout=3, use_proxy=False) as answer,
                     ):
                         version = _adopt.told_version(json.load(answer))
                         if version:

@@ -232,7 +232,8 @@ def execute(argv: Sequence[str]) -> tuple[int, str, str]:
     that came out empty would be taken for none.
     """
     words = [word.encode("utf-8", "surrogateescape") for word in argv]
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, env={**os.environ, "LC_ALL": "C"})
+    environment = {**os.environ, "LC_ALL": "C"}
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=environment)
     out, err = (text.decode("utf-8", "surrogateescape") for text in (done.stdout, done.stderr))
     return done.returncode, out, err
 

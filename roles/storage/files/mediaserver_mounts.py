@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Look after the mounts of a host: bring back what is away, mount anew what is dead, tell Prometheus.
 
