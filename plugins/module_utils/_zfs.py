@@ -233,7 +233,7 @@ def execute(argv: Sequence[str]) -> tuple[int, str, str]:
     """
     words = [word.encode("utf-8", "surrogateescape") for word in argv]
     environment = {**os.environ, "LC_ALL": "C"}
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=environment)
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, env=environment, check=False)
     out, err = (text.decode("utf-8", "surrogateescape") for text in (done.stdout, done.stderr))
     return done.returncode, out, err
 
