@@ -211,11 +211,11 @@ def all_data_are_back() -> str:
             expect(not fewer, f"{host}: {job}: rows were lost: {fewer}")
         expect(now["probe"] == was["probe"], f"{host}: Immich's rows are {now['probe']}, were {was['probe']}")
     note(after=after)
+    expect(lost == 0, f"{lost} files are missing that were there before")
     left = [host for host in GUESTS if "before" in guest(host, "find /mnt /etc -maxdepth 3 -name *.before-*").stdout]
     expect(not left, f"an old state was kept of machines that had none: {left}")
     rows = sum(sum(one.values()) for host in before.values() for one in host["rows"].values())
-    services = f"{changed} written anew by their services, {lost} cleared away by them"
-    return f"{exact} files to the letter, {same} in all with the same hash, {services}; {rows} rows"
+    return f"{exact} files to the letter, {same} in all with the same hash, {changed} written anew by services; {rows} rows"
 
 
 def a_second_run_changes_nothing() -> str:
