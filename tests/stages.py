@@ -50,21 +50,21 @@ STAGES = [
     Stage("sanity", "ansible-test sanity on the built and unpacked collection", 240, "quick", [
         [PYTHON, "tests/sanity.py"],
     ]),
-    Stage("unit", "pytest: plan, modules against fakes, stand-ins, docs", 360, "quick", [
+    Stage("unit", "pytest: plan, modules against fakes, stand-ins, docs", 600, "quick", [
         [str(BIN / "pytest"), "-q", "-n", "2", "tests/unit"],
     ]),
-    Stage("integration", "real rclone and restic, application roles, ingest killed at seeded moments", 360, "quick", [
+    Stage("integration", "real rclone and restic, application roles, ingest killed at seeded moments", 600, "quick", [
         [str(BIN / "pytest"), "-q", "-rs", "-n", "2", "tests/integration"],
         [PYTHON, "tests/faults/ingest_faults.py", "--kills", "5"],
         [PYTHON, "tests/faults/backup_faults.py", "--kills", "2", "--parts", "1"],
     ]),
-    Stage("roles", "molecule: check, converge, idempotence, check, verify", 780, "quick", [
+    Stage("roles", "molecule: check, converge, idempotence, check, verify", 1000, "quick", [
         [PYTHON, "tests/roles.py"],
     ]),
-    Stage("lab", "site.yml whole in the lab, second run, check run, probes, planted secrets", 1200, "quick", [
+    Stage("lab", "site.yml whole in the lab, second run, check run, probes, planted secrets", 1500, "quick", [
         [PYTHON, "tests/lab/end_to_end.py"],
     ]),
-    Stage("faults", "runs killed at seeded moments converge (3)", 720, "quick", [
+    Stage("faults", "runs killed at seeded moments converge (3)", 900, "quick", [
         [PYTHON, "tests/lab/faults.py", "--kills", "3"],
         [PYTHON, "tests/faults/upgrade_faults.py", "--only", "ruin", "--only", "kills", "--kills", "1"],
     ]),

@@ -55,7 +55,7 @@ for folder, count, size in (
         os.utime(path, ns=(1_700_000_000_000_000_000 + number, 1_700_000_000_123_456_789 + number))
         made += 1
 psql = ["docker", "exec", "-i", "immich-database-1", "psql", "-qAt", "-U", "postgres", "-v", "ON_ERROR_STOP=1"]
-rows = "DROP TABLE IF EXISTS lab_probe; "
+rows = "DROP TABLE IF EXISTS lab_probe;"
 rows += "CREATE TABLE lab_probe AS SELECT n, md5(n::text) AS v FROM generate_series(1, 20000) AS n;"
 subprocess.run([*psql, "-d", "immich"], input=rows, text=True, check=True)
 print(made)
@@ -215,7 +215,7 @@ def all_data_are_back() -> str:
     left = [host for host in GUESTS if "before" in guest(host, "find /mnt /etc -maxdepth 3 -name *.before-*").stdout]
     expect(not left, f"an old state was kept of machines that had none: {left}")
     rows = sum(sum(one.values()) for host in before.values() for one in host["rows"].values())
-    return f"{exact} files to the letter, {same} in all with the same hash, {changed} written anew by services; {rows} rows"
+    return f"{exact} files to the letter, {same} in all by hash, {changed} written anew by services; {rows} rows"
 
 
 def a_second_run_changes_nothing() -> str:
