@@ -7,6 +7,9 @@
 
 A stage is a list of commands. A stage that overruns its budget is killed and has failed. What a tier leaves out is
 printed as NOT RUN, never counted as passed. A new stage is one entry in STAGES.
+
+A tier runs two lanes side by side: the stages that use the lab's site, which mostly wait, and all others. The output of
+a stage is shown when it ends.
 """
 
 from __future__ import annotations
@@ -17,14 +20,20 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
 PASSED = ROOT / ".cache" / "stages"
 PYTHON = str(BIN / "python")
+RUNNING: set[int] = set()
+"""Process groups of the commands that run now."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +45,12 @@ class Stage:
     budget: int
     tier: str
     commands: list[list[str]] = field(default_factory=list)
+    site: bool = False
+    """Uses the lab's site, of which there is one on a machine."""
 
 
 STAGES = [
-    Stage("lint", "ruff, mypy, yamllint, ansible-lint (production), shellcheck", 240, "quick", [
+    Stage("lint", "ruff, mypy, yamllint, ansible-lint (production), shellcheck", 480, "quick", [
         [str(BIN / "ruff"), "check", "."],
         [str(BIN / "ruff"), "format", "--check", "."],
         [PYTHON, "tests/check_types.py"],
@@ -47,7 +58,7 @@ STAGES = [
         ["shellcheck", "tools/setup", ".ci/run", *map(str, sorted((ROOT / "tests/zfs").glob("*.sh")))],
         [str(BIN / "ansible-lint"), "--offline", "--strict"],
     ]),
-    Stage("sanity", "ansible-test sanity on the built and unpacked collection", 240, "quick", [
+    Stage("sanity", "ansible-test sanity on the built and unpacked collection", 480, "quick", [
         [PYTHON, "tests/sanity.py"],
     ]),
     Stage("unit", "pytest: plan, modules against fakes, stand-ins, docs", 600, "quick", [
@@ -63,17 +74,17 @@ STAGES = [
     ]),
     Stage("lab", "site.yml whole in the lab, second run, check run, probes, planted secrets", 1500, "quick", [
         [PYTHON, "tests/lab/end_to_end.py"],
-    ]),
+    ], site=True),
     Stage("faults", "runs killed at seeded moments converge (3)", 900, "quick", [
         [PYTHON, "tests/lab/faults.py", "--kills", "3"],
         [PYTHON, "tests/faults/upgrade_faults.py", "--only", "ruin", "--only", "kills", "--kills", "1"],
-    ]),
+    ], site=True),
     Stage("faults-long", "runs killed at seeded moments converge (20)", 3600, "long", [
         [PYTHON, "tests/lab/faults.py", "--kills", "20"],
-    ]),
+    ], site=True),
     Stage("rebuild", "all is destroyed but kit and off-site repository; rebuilt, compared, timed", 3600, "long", [
         [PYTHON, "tests/lab/rebuild.py"],
-    ]),
+    ], site=True),
     Stage("ingest-long", "ingest killed at seeded moments (50)", 2400, "long", [
         [PYTHON, "tests/faults/ingest_faults.py", "--kills", "50"],
     ]),
@@ -125,15 +136,23 @@ def tree_digest() -> str:
     return digest.hexdigest()
 
 
-def run(stage: Stage, extra: list[str]) -> tuple[bool, float]:
-    """Run a stage's commands until one fails or the budget is used up."""
-    print(f"\n=== {stage.name}: {stage.what} (budget {stage.budget} s)", flush=True)
+def run(stage: Stage, extra: list[str], output: IO[str] | None = None) -> tuple[bool, float]:
+    """Run a stage's commands until one fails or the budget is used up. ``output``: where all goes that they say."""
+    print(f"\n=== {stage.name}: {stage.what} (budget {stage.budget} s)", file=output, flush=True)
     environment = dict(os.environ, PYTHONPATH=str(ROOT / "playbooks" / "collections"))
     environment["PATH"] = f"{BIN}{os.pathsep}{environment['PATH']}"
     start = time.monotonic()
     for command in stage.commands:
         left = stage.budget - (time.monotonic() - start)
-        with subprocess.Popen(command + extra, cwd=ROOT, env=environment, start_new_session=True) as process:
+        with subprocess.Popen(
+            command + extra,
+            cwd=ROOT,
+            env=environment,
+            start_new_session=True,
+            stdout=output,
+            stderr=output and subprocess.STDOUT,
+        ) as process:
+            RUNNING.add(process.pid)
             try:
                 code = process.wait(timeout=max(left, 0.1))
             except subprocess.TimeoutExpired:
@@ -142,29 +161,64 @@ def run(stage: Stage, extra: list[str]) -> tuple[bool, float]:
                     process.wait(timeout=20)
                 except subprocess.TimeoutExpired:
                     os.killpg(process.pid, signal.SIGKILL)
-                print(f"{stage.name}: over its budget of {stage.budget} s in: {' '.join(command)}", flush=True)
+                print(
+                    f"{stage.name}: over its budget of {stage.budget} s in: {' '.join(command)}",
+                    file=output,
+                    flush=True,
+                )
                 code = 1
+            finally:
+                RUNNING.discard(process.pid)
         if code != 0:
-            print(f"{stage.name}: failed (exit code {code}): {' '.join(command + extra)}", flush=True)
+            print(f"{stage.name}: failed (exit code {code}): {' '.join(command + extra)}", file=output, flush=True)
             return False, time.monotonic() - start
     return True, time.monotonic() - start
 
 
+class Lane:
+    """Stages that run one after the other; their results."""
+
+    said = threading.Lock()
+
+    def __init__(self, stages: list[Stage], resume: bool, digest: str) -> None:
+        self.stages, self.resume, self.digest = stages, resume, digest
+        self.results: list[tuple[Stage, str, float]] = []
+
+    def run(self) -> None:
+        for stage in self.stages:
+            stamp = PASSED / stage.name
+            if self.resume and stamp.exists() and stamp.read_text() == self.digest:
+                self.results.append((stage, "passed earlier for this tree", 0.0))
+                continue
+            stamp.unlink(missing_ok=True)
+            with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+                good, seconds = run(stage, [], output)
+                output.seek(0)
+                with self.said:
+                    sys.stdout.write(output.read())
+                    print(f"{stage.name}: {'passed' if good else 'FAILED'} in {seconds:.1f} s", flush=True)
+            self.results.append((stage, "passed" if good else "FAILED", seconds))
+            if good:
+                stamp.write_text(self.digest)
+
+
 def run_tier(tier: str, resume: bool) -> int:
     chosen = [stage for stage in STAGES if tier == "long" or stage.tier == "quick"]
-    results: list[tuple[Stage, str, float]] = []
     PASSED.mkdir(parents=True, exist_ok=True)
     digest = tree_digest()
-    for stage in chosen:
-        stamp = PASSED / stage.name
-        if resume and stamp.exists() and stamp.read_text() == digest:
-            results.append((stage, "passed earlier for this tree", 0.0))
-            continue
-        stamp.unlink(missing_ok=True)
-        good, seconds = run(stage, [])
-        results.append((stage, "passed" if good else "FAILED", seconds))
-        if good:
-            stamp.write_text(digest)
+    lanes = [Lane([stage for stage in chosen if stage.site == site], resume, digest) for site in (True, False)]
+    print(f"running {', '.join(stage.name for stage in chosen)}: each tells what it did when it ends", flush=True)
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        try:
+            for done in [pool.submit(lane.run) for lane in lanes]:
+                done.result()
+        except KeyboardInterrupt:
+            for lane in lanes:
+                lane.stages.clear()
+            for group in list(RUNNING):
+                os.killpg(group, signal.SIGTERM)
+            raise
+    results = [result for lane in lanes for result in lane.results]
     print(f"\n{'stage':<14}{'result':<32}{'seconds':>9}{'budget':>9}")
     for stage, result, seconds in results:
         print(f"{stage.name:<14}{result:<32}{seconds:>9.1f}{stage.budget:>9}")
