@@ -86,6 +86,8 @@ def restic(runner: Runner, arguments: list[str]) -> int:
     if not chosen:
         known = ", ".join(one.name for one in runner.repositories)
         raise SystemExit(f"Unable to find repository {name}; there are: {known}")
+    with contextlib.suppress(Problem):  # restic tells itself what is wrong; this takes locks away that nobody holds
+        chosen[0].exists()
     return chosen[0].call(*(one for one in arguments if one != f"@{name}"), show=True).returncode
 
 

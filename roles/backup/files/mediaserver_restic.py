@@ -90,20 +90,18 @@ class Restic:
         return result.stdout
 
     def ready(self) -> None:
-        """Make the repository if there is none; anything else than "there is none" is a problem.
-
-        Locks go only where who took them is gone: a killed run of this host, or half an hour without a sign.
-        """
-        if not self.opens("unlock"):
+        """Make the repository if there is none; anything else than "there is none" is a problem."""
+        if not self.exists():
             self.must("make the repository", "init")
 
     def exists(self) -> bool:
-        """Whether there is a repository, and it opens."""
-        return self.opens("cat", "config")
+        """Whether there is a repository, and it opens.
 
-    def opens(self, *command: str) -> bool:
+        Locks go only where who took them is gone: a killed run of this host, or half an hour without a sign. Without
+        that, whoever reads after a killed prune would wait for a lock that nobody holds.
+        """
         assert_mounted(self.repository["path"], self.repository.get("mount"))
-        result = self.call(*command, patience=self.config.get("patience", PATIENCE))
+        result = self.call("unlock", patience=self.config.get("patience", PATIENCE))
         if result.returncode == WRONG_PASSWORD:
             raise Problem(f"Unable to open {self.repository['path']}: it was made with another password")
         if result.returncode not in (0, NO_REPOSITORY):
