@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.homelab.mediaserver.plugins.filter.traefik_routes import RESOLVER, check_issuer
+from ansible_collections.homelab.mediaserver.plugins.plugin_utils.placement import merge
 
 UPLOADS = "600s"
 
@@ -42,15 +43,7 @@ def traefik_static(settings: dict[str, Any], issuer: str, email: str = "") -> di
         found["certificatesResolvers"] = {
             RESOLVER: {"acme": {"email": email, "storage": "/var/lib/traefik/acme.json", "tlsChallenge": {}}}
         }
-    return merged(found, settings.get("static") or {})
-
-
-def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    both = dict(base)
-    for key, value in over.items():
-        old = both.get(key)
-        both[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return both
+    return merge(found, settings.get("static") or {})
 
 
 class FilterModule:
