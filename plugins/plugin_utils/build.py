@@ -134,6 +134,7 @@ def assemble(site: Site) -> Tree:
         "nodes": node_plans,
         "guests": guest_list,
         "hosts": plans,
+        "edge": site.door_hosts(),
         "routes": found_routes,
         "cloudflare": found_cloudflare,
         "names": routes.names(site, found_routes),
