@@ -35,13 +35,6 @@ options:
         request is sent again after the time that Cloudflare names.
     type: int
     default: 310
-attributes:
-  check_mode:
-    description: Can run in check mode and return what would change, without changing anything.
-    support: full
-  diff_mode:
-    description: Returns the states before and after, free of secrets.
-    support: full
 notes:
   - Runs on the controller, or wherever O(api_url) is reached. Needs no Python library.
   - "The API token needs these permissions, for one account and one zone: Zone, Zone, Read; Zone, DNS, Edit

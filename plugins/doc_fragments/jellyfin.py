@@ -21,29 +21,7 @@ options:
   api_key:
     description: API key to use instead of a login.
     type: str
-  timeout:
-    description: Seconds to wait for one answer.
-    type: int
-    default: 60
-  validate_certs:
-    description: Whether the certificate of an C(https) O(url) must be valid.
-    type: bool
-    default: true
-  wait:
-    description: Seconds to wait for the application to come up before giving up.
-    type: int
-    default: 0
-attributes:
-  check_mode:
-    description: Can run in check mode and return what would change, without changing anything.
-    support: full
-  diff_mode:
-    description: Returns the states before and after, free of secrets.
-    support: full
 notes:
-  - Runs on the machine where the application runs, or wherever O(url) is reached.
   - An application that does not answer or is not set up yet is taken for a fresh one. In check mode all is then
     reported as still to be done (the result has C(reachable=false)); otherwise the module fails.
-author:
-  - The homelab.mediaserver authors (@homelab)
 """

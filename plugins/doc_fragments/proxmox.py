@@ -53,12 +53,6 @@ options:
     type: int
     default: 900
 attributes:
-  check_mode:
-    description: Can run in check mode and return what would change, without changing anything.
-    support: full
-  diff_mode:
-    description: Returns the states before and after, free of secrets.
-    support: full
   action_group:
     description: C(module_defaults) of C(group/homelab.mediaserver.proxmox) carry the credentials.
     support: full

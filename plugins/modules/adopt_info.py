@@ -9,13 +9,15 @@ module: adopt_info
 short_description: What a hand-made set-up on a host consists of
 version_added: 0.1.0
 author:
-  - The homelab.mediaserver authors (@homelab-mediaserver)
+  - The homelab.mediaserver authors (@homelab)
 description:
   - Reads containers (images, digests, versions, mounts, ports, environment, networks, restart policies), compose
     projects, the owner's own systemd units and cron lines, and the configuration of restic, OpenVPN, ddclient, fail2ban
     and UFW.
   - Writes nothing. Values that are or look like secrets are masked.
   - Some programs tell their version only by HTTP, so these are asked on their container's address.
+extends_documentation_fragment:
+  - homelab.mediaserver.attributes.info
 options:
   reveal:
     description:
@@ -40,13 +42,6 @@ options:
       key:
         description: Key in that file; without, the whole file is the secret.
         type: str
-attributes:
-  check_mode:
-    description: Reads only.
-    support: full
-  diff_mode:
-    description: Changes nothing.
-    support: none
 """
 
 EXAMPLES = r"""

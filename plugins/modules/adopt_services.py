@@ -9,7 +9,7 @@ module: adopt_services
 short_description: Takes over the containers of a hand-made set-up, or gives them back
 version_added: 0.1.0
 author:
-  - The homelab.mediaserver authors (@homelab-mediaserver)
+  - The homelab.mediaserver authors (@homelab)
 description:
   - Stops the old containers, dumps their databases and counts the rows of the dump, copies the folders that the new
     containers write and compares the copies, starts the new projects on the folders where they lie, waits until they
@@ -18,6 +18,8 @@ description:
     the new ones had been started), and the old containers run again. Then the module fails with the reason.
   - A journal in O(directory) lets the next run go on where a killed one stopped, or undo what was being undone.
   - The files of the new projects must be there (M(homelab.mediaserver.config_tree)).
+extends_documentation_fragment:
+  - homelab.mediaserver.compose
 options:
   state:
     description:
@@ -115,51 +117,7 @@ options:
     elements: str
     default: []
   projects:
-    description: The new projects, as in M(homelab.mediaserver.compose_projects).
-    type: list
-    elements: dict
     default: []
-    suboptions:
-      name:
-        description: Name of the compose project.
-        type: str
-        required: true
-      service:
-        description: The service to which it belongs. Default is its name.
-        type: str
-      directory:
-        description: Where its files lie.
-        type: path
-        required: true
-      unit:
-        description: Its systemd unit.
-        type: str
-      networks:
-        description: Shared networks that it joins.
-        type: list
-        elements: str
-        default: []
-      wait:
-        description: How long its start may take, in seconds.
-        type: int
-        default: 300
-  networks:
-    description: Networks that several projects share.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      name:
-        description: Name of the network in Docker.
-        type: str
-        required: true
-      subnet:
-        description: Its addresses.
-        type: str
-        required: true
-      subnet6:
-        description: Its IPv6 addresses.
-        type: str
   digests:
     description: Digests of the projects' files, as M(homelab.mediaserver.config_tree) returns them.
     type: dict

@@ -9,11 +9,13 @@ module: adoption
 short_description: Compares a hand-made set-up with the plan of its host
 version_added: 0.1.0
 author:
-  - The homelab.mediaserver authors (@homelab-mediaserver)
+  - The homelab.mediaserver authors (@homelab)
 description:
   - Says which service of the catalog each container is, where its data lie and where the plan has them, which versions
     lie between, what has no counterpart, what must be written into the inventory first, and what hinders a take-over.
   - Runs on the controller and changes nothing.
+extends_documentation_fragment:
+  - homelab.mediaserver.attributes.info
 options:
   found:
     description: What M(homelab.mediaserver.adopt_info) returned as C(found).
@@ -31,13 +33,6 @@ options:
     type: list
     elements: path
     default: []
-attributes:
-  check_mode:
-    description: Changes nothing.
-    support: full
-  diff_mode:
-    description: Changes nothing.
-    support: none
 """
 
 EXAMPLES = r"""

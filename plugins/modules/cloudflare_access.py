@@ -18,6 +18,7 @@ description:
     leads to it, and once more with O(purge=true) at the end, so that no name is public without its guard.
 extends_documentation_fragment:
   - homelab.mediaserver.cloudflare
+  - homelab.mediaserver.attributes
 options:
   mark:
     description: Beginning of the names of what belongs to this list. Give each site its own.

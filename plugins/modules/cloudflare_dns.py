@@ -17,6 +17,7 @@ description:
   - M(community.general.cloudflare_dns) manages single records, and does not know which ones are nobody's any more.
 extends_documentation_fragment:
   - homelab.mediaserver.cloudflare
+  - homelab.mediaserver.attributes
 options:
   names:
     description: Names that lead to O(target) and are proxied, such as those of a tunnel. Short for so many O(records).

@@ -16,6 +16,7 @@ description:
   - A locally managed tunnel is refused, as its configuration lies on its machine.
 extends_documentation_fragment:
   - homelab.mediaserver.cloudflare
+  - homelab.mediaserver.attributes
 options:
   name:
     description: Name of the tunnel.

@@ -9,7 +9,7 @@ module: compose_projects
 short_description: All compose projects of a host, in one go
 version_added: 0.1.0
 author:
-  - The homelab.mediaserver authors (@homelab-mediaserver)
+  - The homelab.mediaserver authors (@homelab)
 description:
   - Takes the whole list of a host's compose projects and brings up side by side what does not run as it should.
   - Every container carries the digest of its project's files in the label C(mediaserver.digest), and the project's
@@ -17,53 +17,11 @@ description:
   - Waits until all containers are healthy. One that fails is named, with the last lines of its log.
   - Projects below O(root) that are no longer wanted are stopped and their containers removed; data stays.
   - Locks the projects on the host; a run whose controller was killed is waited for, what it left half done completed.
+extends_documentation_fragment:
+  - homelab.mediaserver.compose
 options:
   projects:
-    description: All projects of the host.
-    type: list
-    elements: dict
     required: true
-    suboptions:
-      name:
-        description: Name of the compose project.
-        type: str
-        required: true
-      service:
-        description: The service to which it belongs, for O(only). Default is its name.
-        type: str
-      directory:
-        description: Where its C(compose.yaml) and C(.env) lie.
-        type: path
-        required: true
-      unit:
-        description: The systemd unit that owns its start and stop; is enabled and started.
-        type: str
-      networks:
-        description: Shared networks that it joins.
-        type: list
-        elements: str
-        default: []
-      wait:
-        description: How long its start may take, in seconds.
-        type: int
-        default: 300
-  networks:
-    description: Networks that several projects share.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      name:
-        description: Name of the network in Docker.
-        type: str
-        required: true
-      subnet:
-        description: IPv4 addresses of the network, as CIDR.
-        type: str
-        required: true
-      subnet6:
-        description: IPv6 addresses of the network, as CIDR.
-        type: str
   digests:
     description: Digests that another task is about to write, see M(homelab.mediaserver.config_tree). Else C(.env).
     type: dict

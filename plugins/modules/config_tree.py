@@ -9,7 +9,7 @@ module: config_tree
 short_description: All configuration files of a host, in one go
 version_added: 0.1.0
 author:
-  - The homelab.mediaserver authors (@homelab-mediaserver)
+  - The homelab.mediaserver authors (@homelab)
 description:
   - Renders all files of a tree on the controller, sends a list of digests, then one archive of only what differs.
   - A run without changes starts exactly one module on the host, however many files the tree has.

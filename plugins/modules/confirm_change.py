@@ -15,7 +15,7 @@ description:
   - This action drops the persistent connection, connects anew and disarms. When no new connection is possible the host
     puts everything back by itself; the action waits for that and then fails, naming the change.
   - With nothing armed it does nothing and needs no connection.
-author: The homelab.mediaserver authors (@homelab-mediaserver)
+author: The homelab.mediaserver authors (@homelab)
 attributes:
   check_mode:
     support: full

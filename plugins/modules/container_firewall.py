@@ -18,7 +18,7 @@ description:
   - The table is loaded at boot, before the network and before Docker, by C(mediaserver-container-firewall.service).
     Debian's own C(nftables.service) stays off, as it flushes the rules of Docker and UFW.
   - Before its first write the module arms a revert; see M(homelab.mediaserver.confirm_change).
-author: The homelab.mediaserver authors (@homelab-mediaserver)
+author: The homelab.mediaserver authors (@homelab)
 attributes:
   check_mode:
     support: full

@@ -14,13 +14,8 @@ description:
   - Says what is missing and what to do about it. Changes nothing.
   - Values for containers (group and devices) come from M(homelab.mediaserver.host_values).
 author: The homelab.mediaserver authors (@homelab)
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing.
-  diff_mode:
-    support: none
-    description: Changes nothing.
+extends_documentation_fragment:
+  - homelab.mediaserver.attributes.info
 options:
   probe:
     description: Whether VA-API is asked, with the command C(vainfo).

@@ -9,12 +9,14 @@ module: host_values
 short_description: Values that only the host knows
 version_added: 0.1.0
 author:
-  - The homelab.mediaserver authors (@homelab-mediaserver)
+  - The homelab.mediaserver authors (@homelab)
 description:
   - Resolves the late-bound values of a plan on the host itself.
   - C(render_gid) is the group of the first render device, as text, and empty without one.
   - C(gpu_devices) are the devices of a GPU that a container needs, and empty without one.
   - C(architecture) is the processor's architecture as image registries name it, for example V(amd64) or V(arm64).
+extends_documentation_fragment:
+  - homelab.mediaserver.attributes.info
 options:
   names:
     description: Values to resolve. Empty means all.
@@ -22,13 +24,6 @@ options:
     elements: str
     default: []
     choices: [render_gid, gpu_devices, architecture]
-attributes:
-  check_mode:
-    description: Changes nothing.
-    support: full
-  diff_mode:
-    description: Changes nothing.
-    support: none
 """
 
 EXAMPLES = r"""

@@ -18,6 +18,8 @@ description:
   - Needs the permissions C(systemConfig.read) and C(systemConfig.update).
 extends_documentation_fragment:
   - homelab.mediaserver.immich
+  - homelab.mediaserver.application
+  - homelab.mediaserver.attributes
 options:
   config:
     description:

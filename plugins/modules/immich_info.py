@@ -15,15 +15,13 @@ description:
   - Without a key, only what Immich tells everybody is returned.
 extends_documentation_fragment:
   - homelab.mediaserver.immich
+  - homelab.mediaserver.application
+  - homelab.mediaserver.attributes.info
 options:
   statistics:
     description: Whether to count the files of each library, too. Immich counts files in its trash as well.
     type: bool
     default: false
-attributes:
-  diff_mode:
-    description: Returns no diff, as it changes nothing.
-    support: none
 """
 
 EXAMPLES = r"""

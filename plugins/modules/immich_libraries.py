@@ -19,6 +19,8 @@ description:
     library with a wrong folder is removed again.
 extends_documentation_fragment:
   - homelab.mediaserver.immich
+  - homelab.mediaserver.application
+  - homelab.mediaserver.attributes
 options:
   libraries:
     description: The libraries.

@@ -17,6 +17,8 @@ description:
   - It logs in with the password and logs out again; it needs no API key.
 extends_documentation_fragment:
   - homelab.mediaserver.immich
+  - homelab.mediaserver.application
+  - homelab.mediaserver.attributes
 options:
   email:
     description: E-mail address of the administrator.

@@ -17,6 +17,8 @@ description:
     also allows to restore.
 extends_documentation_fragment:
   - homelab.mediaserver.immich
+  - homelab.mediaserver.application
+  - homelab.mediaserver.attributes
 options:
   users:
     description: The users. What is unset is not managed.

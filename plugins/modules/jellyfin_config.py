@@ -14,6 +14,8 @@ description:
   - A key that Jellyfin does not know is an error that names similar ones. Jellyfin itself would drop it without a word.
 extends_documentation_fragment:
   - homelab.mediaserver.jellyfin
+  - homelab.mediaserver.application
+  - homelab.mediaserver.attributes
 options:
   system:
     description: Keys of the server's configuration, for example C(EnableMetrics).

@@ -14,6 +14,8 @@ description:
   - Libraries that are not listed stay, unless O(purge=true).
 extends_documentation_fragment:
   - homelab.mediaserver.jellyfin
+  - homelab.mediaserver.application
+  - homelab.mediaserver.attributes
 options:
   libraries:
     description: The libraries.

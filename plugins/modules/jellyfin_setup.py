@@ -15,6 +15,8 @@ description:
   - Where the wizard was completed already, only the login is proved. Nothing is reset.
 extends_documentation_fragment:
   - homelab.mediaserver.jellyfin
+  - homelab.mediaserver.application
+  - homelab.mediaserver.attributes
 options:
   username:
     required: true

@@ -15,6 +15,8 @@ description:
   - A list that proxy hosts use is never deleted, because that would open them to everybody.
 extends_documentation_fragment:
   - homelab.mediaserver.npm
+  - homelab.mediaserver.application
+  - homelab.mediaserver.attributes
 options:
   lists:
     description: The access lists.

@@ -16,6 +16,8 @@ description:
   - Certificates that are not listed stay.
 extends_documentation_fragment:
   - homelab.mediaserver.npm
+  - homelab.mediaserver.application
+  - homelab.mediaserver.attributes
 options:
   certificates:
     description: The certificates. Each has either O(certificates[].name) or O(certificates[].domains).

@@ -18,6 +18,8 @@ description:
     then.
 extends_documentation_fragment:
   - homelab.mediaserver.npm
+  - homelab.mediaserver.application
+  - homelab.mediaserver.attributes
 options:
   hosts:
     description: All proxy hosts there shall be. What is unset is not managed.

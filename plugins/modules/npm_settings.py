@@ -13,6 +13,8 @@ description:
   - Says what is answered to requests for a name that no proxy host has.
 extends_documentation_fragment:
   - homelab.mediaserver.npm
+  - homelab.mediaserver.application
+  - homelab.mediaserver.attributes
 options:
   default_site:
     description:

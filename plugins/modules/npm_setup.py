@@ -18,6 +18,8 @@ description:
     administrator, which this module never uses.
 extends_documentation_fragment:
   - homelab.mediaserver.npm
+  - homelab.mediaserver.application
+  - homelab.mediaserver.attributes
 options:
   name:
     description: Full name of the administrator. Used on creation only.

@@ -13,7 +13,7 @@ description:
   - Asks dpkg once; when everything is there, that is all (M(ansible.builtin.apt) loads APT's whole cache each time).
   - In check mode it works on a fresh machine, whose APT has no lists yet and therefore knows no package.
   - Finishes what an interrupted dpkg has left half done.
-author: The homelab.mediaserver authors (@homelab-mediaserver)
+author: The homelab.mediaserver authors (@homelab)
 attributes:
   check_mode:
     support: full

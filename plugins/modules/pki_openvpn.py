@@ -9,7 +9,7 @@ module: pki_openvpn
 short_description: Certificates and profiles of an OpenVPN server
 version_added: 0.1.0
 author:
-  - The homelab.mediaserver authors (@homelab-mediaserver)
+  - The homelab.mediaserver authors (@homelab)
 description:
   - Keeps a private authority with easy-rsa 3, the server's certificate, a tls-crypt key, the list of revoked
     certificates, and one certificate and one profile for each client.

@@ -16,6 +16,8 @@ description:
   - Runs on the controller. Needs the Python library netaddr there.
   - The plan holds references to secrets, never their values.
 author: ["The homelab.mediaserver authors (@homelab)"]
+extends_documentation_fragment:
+  - homelab.mediaserver.attributes.info
 options:
   requested_tags:
     description: Tags of the run; one that matches neither a service nor a concern fails.
@@ -36,9 +38,6 @@ options:
     description: Plan even while secrets or SSH keys that only the owner has are missing; warn about them.
     type: bool
     default: false
-attributes:
-  check_mode: {description: "Changes nothing.", support: full}
-  diff_mode: {description: "Changes nothing.", support: none}
 """
 
 EXAMPLES = r"""

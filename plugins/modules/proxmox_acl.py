@@ -15,6 +15,7 @@ description:
   - New rights are granted before old ones are taken away.
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
+  - homelab.mediaserver.attributes
 options:
   entries:
     description: The entries, each with exactly one of C(user), C(group) and C(token).

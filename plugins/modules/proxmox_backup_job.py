@@ -15,6 +15,7 @@ description:
   - Needs C(Sys.Audit) and C(Sys.Modify) on C(/), and C(Datastore.Allocate) on the storage.
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
+  - homelab.mediaserver.attributes
 options:
   id:
     description: Name of the job.

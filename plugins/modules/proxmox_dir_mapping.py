@@ -15,6 +15,7 @@ description:
   - The directory is neither made nor removed. RV(problems) says if it is missing.
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
+  - homelab.mediaserver.attributes
 options:
   id:
     description: Name of the mapping.

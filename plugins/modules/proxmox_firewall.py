@@ -21,6 +21,7 @@ description:
   - Names of aliases, IP sets and groups are the same in small and capital letters.
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
+  - homelab.mediaserver.attributes
 options:
   level:
     description: What the rules are for.

@@ -13,6 +13,7 @@ description:
   - Creates, changes or removes a group. Who is in it is said with the users, see M(homelab.mediaserver.proxmox_user).
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
+  - homelab.mediaserver.attributes
 options:
   groupid:
     description: Name of the group.

@@ -17,6 +17,7 @@ description:
   - Needs C(Sys.Audit) and C(Sys.Console) on C(/).
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
+  - homelab.mediaserver.attributes
 options:
   resources:
     description: Guests under high availability.

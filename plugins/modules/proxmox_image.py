@@ -16,6 +16,7 @@ description:
     version into O(file), or give its O(size), which is compared.
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
+  - homelab.mediaserver.attributes
 options:
   node:
     description: Name of the node.

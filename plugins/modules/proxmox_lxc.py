@@ -21,6 +21,7 @@ description:
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
   - homelab.mediaserver.proxmox.guest
+  - homelab.mediaserver.attributes
 options:
   hostname:
     description: Name of the container. One that does not exist is made only if this is given, and O(ostemplate) or

@@ -12,6 +12,8 @@ version_added: 0.1.0
 description:
   - Runs on the node. Looks whether the directories of directory mappings exist, and whether those of ZFS pools are
     mounted datasets, so that no guest writes into a bare mount point. Changes nothing.
+extends_documentation_fragment:
+  - homelab.mediaserver.attributes.info
 options:
   mappings:
     description: Directory mappings.
@@ -35,14 +37,6 @@ options:
     description: Whether a problem fails the module. Otherwise it is a warning.
     type: bool
     default: true
-attributes:
-  check_mode:
-    description: Can run in check mode and return what would change, without changing anything.
-    support: full
-  diff_mode:
-    description: Returns the states before and after, free of secrets.
-    support: none
-    details: Changes nothing.
 author:
   - The homelab.mediaserver authors (@homelab)
 """

@@ -16,6 +16,7 @@ description:
     refused unless O(replace_device=true).
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
+  - homelab.mediaserver.attributes
 options:
   id:
     description: Name of the mapping.

@@ -15,6 +15,7 @@ description:
   - Leave O(guests) out where M(homelab.mediaserver.proxmox_vm) puts guests into pools.
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
+  - homelab.mediaserver.attributes
 options:
   poolid:
     description: Name of the pool. V(a/b) is a pool within the pool V(a), which must exist.

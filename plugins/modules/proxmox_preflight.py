@@ -16,11 +16,7 @@ description:
     with something else; of guests with devices, a machine that cannot take them.
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
-attributes:
-  diff_mode:
-    description: Returns the states before and after, free of secrets.
-    support: none
-    details: Changes nothing.
+  - homelab.mediaserver.attributes.info
 options:
   node:
     description: Name of the node.

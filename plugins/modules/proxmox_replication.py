@@ -17,6 +17,7 @@ description:
     Proxmox VE 9 C(VM.Replicate) on the guest.
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
+  - homelab.mediaserver.attributes
 options:
   guest:
     description: Number of the VM or container.

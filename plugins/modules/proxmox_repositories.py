@@ -16,6 +16,7 @@ description:
   - The package lists are not renewed; APT does that when it is next used.
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
+  - homelab.mediaserver.attributes
 options:
   node:
     description: Name of the node.

@@ -14,6 +14,7 @@ description:
   - The roles that Proxmox VE brings cannot be changed.
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
+  - homelab.mediaserver.attributes
 options:
   roleid:
     description: Name of the role. Names that begin with V(PVE) belong to Proxmox VE.

@@ -19,6 +19,7 @@ description:
     does neither on its own.
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
+  - homelab.mediaserver.attributes
 options:
   storage:
     description: Name of the storage.

@@ -17,6 +17,7 @@ description:
   - A result with a secret is not shown or logged. Tasks that use the secret should have C(no_log=true) themselves.
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
+  - homelab.mediaserver.attributes
 options:
   userid:
     description: The user whose token it is, such as V(automation@pve).

@@ -15,6 +15,7 @@ description:
     M(homelab.mediaserver.proxmox_acl) for rights.
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
+  - homelab.mediaserver.attributes
 options:
   userid:
     description: Name with realm, such as V(automation@pve).

@@ -21,6 +21,7 @@ description:
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
   - homelab.mediaserver.proxmox.guest
+  - homelab.mediaserver.attributes
 options:
   name:
     description: Name of the VM. A VM that does not exist is made only if this is given.

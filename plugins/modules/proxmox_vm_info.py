@@ -13,11 +13,7 @@ description:
   - Lists the virtual machines and containers of a node, with their configuration and addresses if asked.
 extends_documentation_fragment:
   - homelab.mediaserver.proxmox
-attributes:
-  diff_mode:
-    description: Returns the states before and after, free of secrets.
-    support: none
-    details: Changes nothing.
+  - homelab.mediaserver.attributes.info
 options:
   node:
     description: Name of the node.

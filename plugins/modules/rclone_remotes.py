@@ -19,7 +19,7 @@ description:
     takes whatever it is given.
   - Starts rclone twice, however many remotes there are, to ask for its backends and to have it read the result.
   - Tested with rclone 1.60.1 (Debian 12 and 13) and 1.75.2.
-author: The homelab.mediaserver authors (@homelab-mediaserver)
+author: The homelab.mediaserver authors (@homelab)
 requirements:
   - rclone on the host. In check mode it may be missing; types and options are not checked then.
 attributes:

@@ -14,6 +14,8 @@ description:
   - Runs on a machine that stands in the zone to be judged (LAN, edge, Internet). It changes nothing.
   - Scan only machines of your own.
 author: ["The homelab.mediaserver authors (@homelab)"]
+extends_documentation_fragment:
+  - homelab.mediaserver.attributes.info
 options:
   scan:
     description: IPv4 or IPv6 addresses whose TCP ports are scanned. Needs root.
@@ -44,9 +46,6 @@ options:
       payload: {description: "Bytes to send by UDP, in hexadecimal.", type: str}
       ca_certificate: {description: "PEM certificates to trust, next to the machine's own.", type: str}
       verify_certificate: {description: "Whether the certificate must be valid.", type: bool, default: true}
-attributes:
-  check_mode: {description: "Can run in check mode.", support: full}
-  diff_mode: {description: "Returns no diff, as it changes nothing.", support: none}
 """
 
 EXAMPLES = r"""

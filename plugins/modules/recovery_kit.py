@@ -9,7 +9,7 @@ module: recovery_kit
 short_description: One encrypted file with all that a rebuild needs, and a page to print
 version_added: 0.1.0
 author:
-  - The homelab.mediaserver authors (@homelab-mediaserver)
+  - The homelab.mediaserver authors (@homelab)
 description:
   - Packs an inventory folder with its secrets into C(NAME.kit), an archive in ansible-vault's format that ansible-core
     and tar open without this collection.

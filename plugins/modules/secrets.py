@@ -9,7 +9,7 @@ module: secrets
 short_description: Secrets of an environment, made once and kept in a vault
 version_added: 0.1.0
 author:
-  - The homelab.mediaserver authors (@homelab-mediaserver)
+  - The homelab.mediaserver authors (@homelab)
 description:
   - Keeps an environment's secrets in C(vault.yml) in ansible-vault's format, with its key C(vault.key) beside it.
   - Generates what is missing, once; a stored secret is never made again and never derived from anything.

@@ -9,23 +9,18 @@ module: service_images
 short_description: The images that a host's services run, as its compose files say
 version_added: 0.1.0
 author:
-  - The homelab.mediaserver authors (@homelab-mediaserver)
+  - The homelab.mediaserver authors (@homelab)
 description:
   - Reads the C(compose.yaml) of each service as M(homelab.mediaserver.config_tree) wrote it. What stands there is what
     was started last and what a reboot would start, also where no container is left.
   - Changes nothing, and asks neither Docker nor a registry.
+extends_documentation_fragment:
+  - homelab.mediaserver.attributes.info
 options:
   root:
     description: Folder below which all projects lie.
     type: path
     default: /opt/mediaserver/services
-attributes:
-  check_mode:
-    description: Changes nothing.
-    support: full
-  diff_mode:
-    description: Changes nothing.
-    support: none
 """
 
 EXAMPLES = r"""

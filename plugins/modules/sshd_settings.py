@@ -15,7 +15,7 @@ description:
   - The whole configuration is validated with the new drop-in before it replaces the old one. Afterwards the module asks
     the server what is really in force and fails when another file overrides a setting.
   - Before its first write the module arms a revert; see M(homelab.mediaserver.confirm_change).
-author: The homelab.mediaserver authors (@homelab-mediaserver)
+author: The homelab.mediaserver authors (@homelab)
 attributes:
   check_mode:
     support: full

@@ -15,7 +15,7 @@ description:
     where the file system can, the immutable flag. A directory that already holds something is refused.
   - A blank disk is formatted; a disk with any signature or any data at its beginning never is.
   - A file system grows when its disk has grown.
-author: The homelab.mediaserver authors (@homelab-mediaserver)
+author: The homelab.mediaserver authors (@homelab)
 attributes:
   check_mode:
     support: full

@@ -15,7 +15,7 @@ description:
   - Before its first write the module arms a revert. Unless M(homelab.mediaserver.confirm_change) confirms the change
     over a new connection, the host puts the former firewall back by itself.
   - Ports that containers publish are not held by UFW; see M(homelab.mediaserver.container_firewall).
-author: The homelab.mediaserver authors (@homelab-mediaserver)
+author: The homelab.mediaserver authors (@homelab)
 attributes:
   check_mode:
     support: full

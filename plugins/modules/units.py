@@ -14,7 +14,7 @@ description:
   - A unit whose own conditions keep it from this machine (as the clock's in a container) is left alone.
   - A unit is restarted when it was started before one of its files was last written. As that follows from the host's
     state, the next run makes up for one that was killed between writing and restarting.
-author: The homelab.mediaserver authors (@homelab-mediaserver)
+author: The homelab.mediaserver authors (@homelab)
 attributes:
   check_mode:
     support: full

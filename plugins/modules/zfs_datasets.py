@@ -15,7 +15,7 @@ description:
   - Sizes may be written C(30G) or in bytes, C(none) or C(0), switches as booleans or C(on)/C(off); they compare equal.
   - Data is only destroyed where O(datasets[].destroy) or O(purge) asks for it, after everything else is done.
   - OpenZFS 2.1 to 2.4. It is run on 2.3; what the others say otherwise is known from their documentation.
-author: The homelab.mediaserver authors (@homelab-mediaserver)
+author: The homelab.mediaserver authors (@homelab)
 attributes:
   check_mode:
     support: full

@@ -18,7 +18,7 @@ description:
     empty in C(/var/lib/mediaserver/zfs), if it carries nothing else.
   - A device counts as the same under each of its names.
   - OpenZFS 2.1 to 2.4. It is run on 2.3; what the others say otherwise is known from their documentation.
-author: The homelab.mediaserver authors (@homelab-mediaserver)
+author: The homelab.mediaserver authors (@homelab)
 attributes:
   check_mode:
     support: full
