@@ -168,7 +168,8 @@ def check(site: Site) -> None:
 
 
 def check_local(site: Site, body: Tree, where: Where) -> None:
-    if site.storage(str(body["class"])) is None:
+    # without a backup service nothing asks for the default repository's class
+    if site.provider("backup") and site.storage(str(body["class"])) is None:
         known = site.values["site_storage"]
         remedy = suggest(str(body["class"]), known, "Say class or url")
         site.problems.add("repository-class", where.at("class"), f"no storage class {body['class']!r}", remedy)

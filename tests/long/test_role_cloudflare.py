@@ -72,7 +72,7 @@ class Home:
 
         return Handler
 
-    def play(self, site: dict[str, Any], *options: str) -> str:
+    def play(self, site: dict[str, Any], *options: str, good: bool = True) -> str:
         (self.folder / "group_vars/all.yml").write_text(yaml.safe_dump(site))
         self.fake.read_only = "--check" in options
         self.fake.writes.clear()
@@ -86,7 +86,7 @@ class Home:
             capture_output=True, text=True, check=False, cwd=self.folder, timeout=240,
         )  # fmt: skip
         output = result.stdout + result.stderr
-        assert result.returncode == 0, output[-6000:]
+        assert (result.returncode == 0) == good, output[-6000:]
         for secret in (TOKEN, SECRET, *map(self.fake.token_text, self.fake.tunnels)):
             assert secret not in output, "a secret is told"
         return output
@@ -130,3 +130,15 @@ def test_from_nothing_to_published_and_back(home: Home) -> None:
     home.play(less)
     gone = [re.sub(r"/(accounts|zones)/\w+|/[0-9a-f-]{36}", "", write) for write in home.fake.writes]
     assert gone == ["PUT /cfd_tunnel/configurations", "POST /dns_records/batch", "DELETE /access/apps"], "guard last"
+
+
+def test_without_cloudflare_the_hosts_are_still_built_and_the_run_fails_at_its_end(home: Home) -> None:
+    nowhere = ("-e", "cloudflare_api_url=http://127.0.0.1:9")
+    output = home.play(SITE, *nowhere, good=False)
+    assert "there is no tunnel yet" in output and "Guard and publish the names" not in output
+
+    home.play(SITE)
+    output = home.play(SITE, *nowhere, good=False)
+    assert "so the hosts are built; their names are as they were" in output
+    assert output.index("Keep its token in the vault") < output.index("Guard and publish the names")
+    assert home.fake.writes == []

@@ -127,3 +127,9 @@ def test_what_something_else_holds_is_left_out(sample: Any) -> None:
     sample.catalog["films"]["backup"]["exclude"] = {"config": ["dumps/*.gz"]}
     jobs = {job["name"]: job for job in sample.plan().plan["hosts"]["back"]["backups"]["jobs"]}
     assert jobs["films-config"]["exclude"] == ["/mnt/appdata/films/config/dumps/*.gz"]
+
+
+def test_a_site_without_backups_needs_no_place_for_them(sample: Any) -> None:
+    del sample.site["site_services"]["saver"], sample.site["site_storage"]["backups"]
+    sample.site["site_accept"].append("backup-without-restic")
+    assert sample.plan().problems.found == []
