@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _command
 from ansible_collections.homelab.mediaserver.plugins.module_utils._compose import Container, Network, Unit
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 
@@ -62,8 +63,7 @@ class Tool:
         if argv[0] == "docker" and self.docker is None:
             return 127, "", "docker is not installed"
         command = ["timeout", "--kill-after=10", str(limit), *argv]
-        code, out, err = self.module.run_command(command, environ_update=ENVIRONMENT, handle_exceptions=False)
-        return code, out, err
+        return _command.execute(command, **ENVIRONMENT)
 
     def containers(self) -> list[Container]:
         """All containers of compose projects."""

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _command
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 
 Run = Callable[[Sequence[str]], tuple[int, str, str]]
@@ -224,20 +223,6 @@ def short(text: str) -> str:
     return text.strip().split("\nusage:")[0].strip()
 
 
-def execute(argv: Sequence[str]) -> tuple[int, str, str]:
-    """Exit code, output and errors of a command, in English.
-
-    Not AnsibleModule.run_command: that looks for output once a second, and loses what a command writes between such a
-    look and its end (https://github.com/ansible/ansible/issues/51393; seen here on a slow machine). A list of datasets
-    that came out empty would be taken for none.
-    """
-    words = [word.encode("utf-8", "surrogateescape") for word in argv]
-    environment = {**os.environ, "LC_ALL": "C"}
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, env=environment, check=False)
-    out, err = (text.decode("utf-8", "surrogateescape") for text in (done.stdout, done.stderr))
-    return done.returncode, out, err
-
-
 def runner(module: Any) -> Run:
     """The module's commands; one that is not installed raises FileNotFoundError."""
 
@@ -245,6 +230,6 @@ def runner(module: Any) -> Run:
         path = module.get_bin_path(argv[0], opt_dirs=["/usr/sbin", "/sbin"])
         if path is None:
             raise FileNotFoundError(argv[0])
-        return execute([path, *argv[1:]])
+        return _command.execute([path, *argv[1:]])
 
     return run

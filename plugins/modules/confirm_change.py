@@ -62,6 +62,7 @@ reverted:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _command
 from ansible_collections.homelab.mediaserver.plugins.module_utils._deadman import Deadman
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure, Plan, Step, main, run
 
@@ -113,13 +114,10 @@ def plan(states: dict[str, str], deadmen: dict[str, Deadman]) -> Plan:
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
-    def execute(argv: Any) -> tuple[int, str, str]:
-        return module.run_command(list(argv), environ_update={"LC_ALL": "C"})
-
     changes = [change for change in module.params["changes"] if change]
     if not all(isinstance(change, dict) and {"name", "id"} <= set(change) for change in changes):
         raise Failure("Unable to confirm changes: each must be what a module returned as revert (name and id)")
-    deadmen = {change["name"]: Deadman(change["name"], execute) for change in changes}
+    deadmen = {change["name"]: Deadman(change["name"], _command.run) for change in changes}
     states = {}
     for change in changes:
         deadman = deadmen[change["name"]]

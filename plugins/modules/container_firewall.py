@@ -98,7 +98,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.homelab.mediaserver.plugins.module_utils import _nft
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _command, _nft
 from ansible_collections.homelab.mediaserver.plugins.module_utils._deadman import (
     Deadman,
     Run,
@@ -222,17 +222,13 @@ def revert_commands(existed: bool) -> list[list[str]]:
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
-    def execute(argv: Any) -> tuple[int, str, str]:
-        return module.run_command(list(argv), environ_update={"LC_ALL": "C"}, handle_exceptions=False)
-
-    deadman = Deadman("containers", execute)
+    deadman = Deadman("containers", _command.execute)
     pending = deadman.pending()
-    current = read(execute)
+    current = read(_command.execute)
     waiting = [r for r in module.params["rules"] if r["marker"] and not Path(r["marker"]).exists()]
     opened = _nft.clean_rules(rule for rule in module.params["rules"] if rule not in waiting)
-    planned = plan(
-        _nft.select(opened, _nft.parse_rules(current["file"]), module.params["only"]), current, pending, writes(execute)
-    )
+    wanted = _nft.select(opened, _nft.parse_rules(current["file"]), module.params["only"])
+    planned = plan(wanted, current, pending, writes(_command.execute))
     armed: list[str] = []
     seconds = module.params["revert_after"]
 

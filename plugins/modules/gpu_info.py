@@ -67,7 +67,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.homelab.mediaserver.plugins.module_utils import _gpu, _passthrough, _reconcile
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _command, _gpu, _passthrough, _reconcile
 
 ROOT = Path("/")
 SPEC: dict[str, Any] = {"probe": {"type": "bool", "default": True}, "required": {"type": "bool", "default": False}}
@@ -101,9 +101,7 @@ def ask_vaapi(module: AnsibleModule, device: str) -> tuple[dict[str, Any], str]:
     command = module.get_bin_path("vainfo")
     if command is None:
         return {}, "vainfo is not installed: what VA-API can do is not known"
-    code, out, err = module.run_command(
-        [command, "--display", "drm", "--device", device], environ_update={"LC_ALL": "C"}
-    )
+    code, out, err = _command.run([command, "--display", "drm", "--device", device])
     vaapi = _gpu.parse_vainfo(f"{out}\n{err}")
     problem = _gpu.probe_problem(device, code, f"{err}\n{out}", vaapi)
     return ({} if code else vaapi), problem

@@ -63,6 +63,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _command
 from ansible_collections.homelab.mediaserver.plugins.module_utils._deadman import Run, checked
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure, Plan, Step, main, run
 
@@ -115,8 +116,7 @@ def writes(execute: Run, recommends: bool) -> dict[str, Callable[..., Any]]:
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     def execute(argv: Any) -> tuple[int, str, str]:
-        environment = {"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l"}
-        return module.run_command(list(argv), environ_update=environment)
+        return _command.run(argv, DEBIAN_FRONTEND="noninteractive", NEEDRESTART_MODE="l")
 
     names = module.params["names"]
     if wrong := [name for name in names if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", name)]:

@@ -110,7 +110,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.homelab.mediaserver.plugins.module_utils import _pki
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _command, _pki
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure, Plan, Step, main, run
 
 EASYRSA = "/usr/share/easy-rsa/easyrsa"
@@ -151,10 +151,10 @@ class Keeper:
         return self.command("read", str(path), ["openssl", kind, "-in", str(path), "-noout", *options])
 
     def command(self, verb: str, subject: str, argv: list[str], **environment: str) -> str:
-        code, output, error = self.module.run_command(argv, environ_update={"LC_ALL": "C", **environment})
+        code, output, error = _command.run(argv, **environment)
         if code:
             raise Failure(f"Unable to {verb} {subject}: {(error or output).strip()}", rc=code)
-        return str(output)
+        return output
 
     def easyrsa(
         self, verb: str, subject: str, *argv: str, pki: Path | None = None, days: int = 3650, **more: str

@@ -72,7 +72,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _command, _reconcile
 from ansible_collections.homelab.mediaserver.plugins.module_utils._deadman import Deadman
 from ansible_collections.homelab.mediaserver.plugins.module_utils._pve_firewall import canonical, rule_from_user
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure, Plan, Step
@@ -178,9 +178,6 @@ def fallback(node: str) -> list[list[str]]:
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
-    def execute(argv: Any) -> tuple[int, str, str]:
-        return module.run_command(list(argv), environ_update={"LC_ALL": "C"})
-
     params, node = module.params, module.params["node"]
     if not node.replace("-", "").isalnum():
         raise Failure(f"Unable to guard the firewall of {node!r}: this is no name of a node")
@@ -190,7 +187,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     if address:
         check(rules, address, ssh, params["api_port"])
         warnings = []
-    deadman = Deadman(NAME, execute)
+    deadman = Deadman(NAME, _command.run)
     armed: dict[str, str] = {}
 
     def arm() -> None:

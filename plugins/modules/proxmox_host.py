@@ -90,7 +90,13 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.homelab.mediaserver.plugins.module_utils import _boot, _node_host, _node_plan, _reconcile
+from ansible_collections.homelab.mediaserver.plugins.module_utils import (
+    _boot,
+    _command,
+    _node_host,
+    _node_plan,
+    _reconcile,
+)
 from ansible_collections.homelab.mediaserver.plugins.module_utils._deadman import Run, checked
 from ansible_collections.homelab.mediaserver.plugins.module_utils._lock import lock
 from ansible_collections.homelab.mediaserver.plugins.module_utils._node_host import Machine, State
@@ -158,12 +164,9 @@ def rebuild(machine: Machine, execute: Run, argv: list[str], what: str, value: s
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
-    def execute(argv: Any) -> tuple[int, str, str]:
-        return module.run_command(list(argv), environ_update={"LC_ALL": "C"})
-
     machine = Machine(ROOT)
     with lock("node"):
-        return _reconcile.run(module, plan(module.params, machine.read(), machine, execute))
+        return _reconcile.run(module, plan(module.params, machine.read(), machine, _command.run))
 
 
 def main() -> None:

@@ -178,7 +178,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _command, _reconcile
 from ansible_collections.homelab.mediaserver.plugins.module_utils._rclone_backends import without_providers
 from ansible_collections.homelab.mediaserver.plugins.module_utils._rclone_host import Host
 from ansible_collections.homelab.mediaserver.plugins.module_utils._rclone_plan import Policy, clean
@@ -212,7 +212,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         del os.environ[name]
 
     def execute(argv: list[str], environment: Any) -> tuple[int, str, str]:
-        return module.run_command(argv, environ_update={"LC_ALL": "C", **environment})
+        return _command.run(argv, **environment)
 
     host = Host(
         execute,

@@ -70,6 +70,7 @@ answers:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _command
 from ansible_collections.homelab.mediaserver.plugins.module_utils._probe_scan import find_route, scan
 from ansible_collections.homelab.mediaserver.plugins.module_utils._probe_speak import speak
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure, main
@@ -108,7 +109,7 @@ def work(module):
     ports = range(int(first), int(last) + 1)
 
     def run(argv):
-        code, output, _error = module.run_command(argv)
+        code, output, _error = _command.run(argv)
         return output if code == 0 else ""
 
     open_ports = {}

@@ -92,6 +92,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _command
 from ansible_collections.homelab.mediaserver.plugins.module_utils._deadman import (
     Deadman,
     Run,
@@ -250,19 +251,16 @@ def write_keys(user: str, file: str, text: str) -> None:
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
-    def execute(argv: Any) -> tuple[int, str, str]:
-        return module.run_command(list(argv), environ_update={"LC_ALL": "C"})
-
-    deadman = Deadman("sshd", execute)
+    deadman = Deadman("sshd", _command.run)
     path, seconds, settings = (module.params[name] for name in ("path", "revert_after", "settings"))
     pending = deadman.pending()
-    socket = has_socket(execute)
+    socket = has_socket(_command.run)
     keys = {}
     for item in module.params["authorized_keys"]:
         file = keys_file(item["user"])
         old = read_file(file)
         keys[item["user"]] = (file, old, wanted_keys(old, item["keys"], item["exclusive"]))
-    planned = plan(settings, read_file(path), keys, pending, writes(execute, path, settings, socket))
+    planned = plan(settings, read_file(path), keys, pending, writes(_command.run, path, settings, socket))
     armed: list[str] = []
 
     def arm() -> None:

@@ -105,6 +105,7 @@ steps:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _command
 from ansible_collections.homelab.mediaserver.plugins.module_utils._mounts import KINDS, clean
 from ansible_collections.homelab.mediaserver.plugins.module_utils._mounts_host import Host
 from ansible_collections.homelab.mediaserver.plugins.module_utils._mounts_plan import plan
@@ -129,10 +130,7 @@ SPEC = {
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
-    def execute(argv: Any) -> tuple[int, str, str]:
-        return module.run_command(list(argv), environ_update={"LC_ALL": "C"})
-
-    host = Host(execute)
+    host = Host(_command.run)
     mounts = clean(module.params["mounts"])
     states = {mount.path: host.read(mount) for mount in mounts}
     unlisted = host.unlisted([mount.unit for mount in mounts])

@@ -130,7 +130,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.homelab.mediaserver.plugins.module_utils import _ufw
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _command, _ufw
 from ansible_collections.homelab.mediaserver.plugins.module_utils._deadman import (
     Deadman,
     Run,
@@ -248,12 +248,9 @@ def revert_commands(settings: dict[str, str]) -> list[list[str]]:
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
-    def execute(argv: Any) -> tuple[int, str, str]:
-        return module.run_command(list(argv), environ_update={"LC_ALL": "C"})
-
-    deadman = Deadman("ufw", execute)
+    deadman = Deadman("ufw", _command.run)
     pending = deadman.pending()
-    current = read(execute)
+    current = read(_command.run)
     armed: list[str] = []
 
     def arm() -> None:
@@ -263,7 +260,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         if kind == "ipv6":
             return lambda: write_file(DEFAULTS, _ufw.set_ipv6(read_file(DEFAULTS) or "", words[0]))
         argv = ["systemctl", "enable", "ufw.service"] if kind == "boot" else ["ufw", *words]
-        return lambda: checked(execute, argv, f"change the firewall by {' '.join(argv)}")
+        return lambda: checked(_command.run, argv, f"change the firewall by {' '.join(argv)}")
 
     wanted = _ufw.wanted_rules(module.params["rules"])
     planned = plan(wanted, wanted_settings(module.params), current, module.params["purge"], pending, do)

@@ -68,6 +68,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _command
 from ansible_collections.homelab.mediaserver.plugins.module_utils._deadman import Run, checked
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure, Plan, Step, main, run
 
@@ -145,13 +146,10 @@ def plan(
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
-    def execute(argv: Any) -> tuple[int, str, str]:
-        return module.run_command(list(argv), environ_update={"LC_ALL": "C"})
-
     units = module.params["units"]
     names = [unit["name"] for unit in units]
     argv = ["systemctl", "show", f"--property={PROPERTIES}", "--timestamp=us+utc", *names]
-    shown = parse_show(checked(execute, argv, "ask systemd")) if names else []
+    shown = parse_show(checked(_command.run, argv, "ask systemd")) if names else []
     if len(shown) != len(units):
         raise Failure(f"Unable to ask systemd for {', '.join(names)}: it answered {len(shown)} times")
 
@@ -160,7 +158,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         reloaded = stamp.stat().st_mtime if unit["reload"] and stamp.exists() else 0.0
         return max(parse_time(state.get("InactiveExitTimestamp", "")), reloaded)
 
-    return run(module, plan(units, shown, lambda unit: newest(unit["files"]), started, writes(execute)))
+    return run(module, plan(units, shown, lambda unit: newest(unit["files"]), started, writes(_command.run)))
 
 
 def writes(execute: Run) -> Callable[..., Callable[[], Any]]:

@@ -23,7 +23,7 @@ from unittest import mock
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.homelab.mediaserver.plugins.module_utils import _reconcile, _zfs
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _command, _reconcile, _zfs
 from ansible_collections.homelab.mediaserver.plugins.modules import zfs_datasets, zfs_pools
 
 BY_ID = "/dev/disk/by-id/virtio-"
@@ -40,7 +40,7 @@ def sh(*argv: str, check: bool = True) -> str:
 def run(module: ModuleType, check: bool = False, **arguments: Any) -> Result:
     """What the module answers; its commands are in ``ran``."""
     output, warnings, ran = io.StringIO(), [], []
-    real = _zfs.execute
+    real = _command.execute
 
     def note(argv: list[str]) -> Any:
         ran.append(" ".join([argv[0].rpartition("/")[2], *argv[1:]]))
@@ -49,7 +49,7 @@ def run(module: ModuleType, check: bool = False, **arguments: Any) -> Result:
     with (
         patch_module_args({**arguments, "_ansible_check_mode": check, "_ansible_diff": True}),
         mock.patch.object(AnsibleModule, "warn", lambda _self, text, **_more: warnings.append(text)),
-        mock.patch.object(_zfs, "execute", note),
+        mock.patch.object(_command, "execute", note),
         contextlib.redirect_stdout(output),
         contextlib.suppress(SystemExit),
     ):

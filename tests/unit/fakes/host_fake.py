@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.homelab.mediaserver.plugins.module_utils import _deadman, _reconcile
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _command, _deadman, _reconcile
 
 
 class Ended(BaseException):
@@ -36,7 +36,7 @@ class Commands:
         self.active: set[str] = set()
         self.fail: dict[str, str] = {}
 
-    def __call__(self, argv: list[str], **_options: Any) -> tuple[int, str, str]:
+    def __call__(self, argv: list[str], **_environment: str) -> tuple[int, str, str]:
         assert isinstance(argv, list), "argv, never a line for a shell"
         line = " ".join(argv)
         for start, text in self.fail.items():
@@ -94,7 +94,7 @@ def run_module(module: Any, commands: Commands, args: dict[str, Any], monkeypatc
         raise Ended(json.loads(json.dumps(result)))
 
     with monkeypatch.context() as patch:
-        patch.setattr(basic.AnsibleModule, "run_command", lambda _self, argv, **options: commands(argv, **options))
+        patch.setattr(_command, "execute", commands)
         patch.setattr(basic.AnsibleModule, "exit_json", end)
         patch.setattr(
             basic.AnsibleModule, "fail_json", lambda self, msg, **more: end(self, failed=True, msg=msg, **more)

@@ -22,9 +22,9 @@ class Rclone(Commands):
         self.calls: list[list[str]] = []
         self.answers: dict[str, Any] = {}
 
-    def __call__(self, argv: list[str], **options: Any) -> tuple[int, str, str]:
-        self.environment = options.get("environ_update") or {}
-        return super().__call__(argv, **options)
+    def __call__(self, argv: list[str], **environment: str) -> tuple[int, str, str]:
+        self.environment = environment
+        return super().__call__(argv, **environment)
 
     def call(self, argv: list[str]) -> Any:
         self.calls.append(argv)

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.homelab.mediaserver.plugins.module_utils import _lock, _zfs, _zfs_intent, _zfs_owner
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _command, _lock, _zfs, _zfs_intent, _zfs_owner
 from ansible_collections.homelab.mediaserver.tests.unit.fakes.host_fake import Commands, Result, run_module
 
 RECORDED = json.loads((Path(__file__).parent / "zfs_recorded.json").read_text())
@@ -401,7 +401,7 @@ class Runner:
         self.owners: dict[str, dict[str, str]] = {}
         monkeypatch.setattr(_lock, "FOLDER", root / "lock")
         monkeypatch.setattr(_zfs, "VERSION", root / "version")
-        monkeypatch.setattr(_zfs, "execute", fake)
+        monkeypatch.setattr(_command, "execute", fake)
         monkeypatch.setattr(_zfs_intent, "FOLDER", root / "intent")
         monkeypatch.setattr(_zfs_owner, "has", self.has)
         from ansible.module_utils.basic import AnsibleModule

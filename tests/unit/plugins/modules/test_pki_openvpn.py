@@ -25,9 +25,9 @@ class EasyRsa(Commands):
         self.serial = 16
         self.die_before = ""
 
-    def __call__(self, argv: list[str], **options: Any) -> tuple[int, str, str]:
-        self.environment = options.get("environ_update") or {}
-        return super().__call__(argv, **options)
+    def __call__(self, argv: list[str], **environment: str) -> tuple[int, str, str]:
+        self.environment = environment
+        return super().__call__(argv, **environment)
 
     def call(self, argv: list[str]) -> Any:
         if argv[0] == "openssl":
