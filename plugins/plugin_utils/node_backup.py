@@ -85,7 +85,7 @@ def guest_backup(site: Site, node: Host) -> Tree | None:
         return None
     limit = (sizes.parse(body["bandwidth"]) or 0) // sizes.UNITS["K"]
     job = {
-        "id": JOB if len(machines(site)) == 1 else f"{JOB}-{node.name}",  # one list for all nodes of a cluster
+        "id": job_id(site, node),
         "schedule": body["schedule"],
         "storage": body["storage"],
         "vmids": [
@@ -98,6 +98,11 @@ def guest_backup(site: Site, node: Host) -> Tree | None:
         "bwlimit": limit,
     }
     return {"storage": server_storage(body) if body["server"] else None, "secret": server_secret(node), "job": job}
+
+
+def job_id(site: Site, node: Host) -> str:
+    """A cluster has one list for all its nodes."""
+    return JOB if len(machines(site)) == 1 else f"{JOB}-{node.name}"
 
 
 def server_secret(node: Host) -> str | None:

@@ -76,6 +76,7 @@ def node_plan(site: Site, node: Host, firewall: Tree) -> Tree:
         "pools": {name: pool_view(pool) for name, pool in body["pools"].items()},
         "zfs": zfs.node_plan(site, node),
         "backup": copies,
+        "backup_job": node_backup.job_id(site, node),
         "prepare": body["prepare"],
         "repositories": body["repositories"],
         "reboot": body["reboot"],

@@ -52,3 +52,10 @@ def test_mounts_are_looked_after(host):
     assert host.service("mediaserver-mounts.timer").is_enabled
     watched = json.loads(host.file("/etc/mediaserver/mounts.json").content_string)["mounts"]
     assert watched == [{"path": "/mnt/media", "kind": "virtiofs", "unit": "mnt-media.mount"}]
+
+
+def test_nothing_is_served_any_more_and_the_data_stay(host):
+    assert not host.file("/etc/exports.d/mediaserver.exports").exists
+    assert host.file("/root/exports-read").content_string == "", "the server has not forgotten them"
+    assert host.file("/etc/exports.d/mine.exports").exists
+    assert host.file("/srv/served/photos/one.jpg").content_string == "precious"

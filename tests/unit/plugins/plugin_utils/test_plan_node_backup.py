@@ -41,6 +41,13 @@ def test_guests_go_to_a_backup_server(sample: Any) -> None:
     assert "whole guests 101 -> pbs (keeps 3 daily, 4 weekly)" in sample.text
 
 
+def test_the_job_has_one_name_with_and_without_backups(sample: Any) -> None:
+    """So that the job of a node whose `backup` was removed is found."""
+    before = node(sample)["backup_job"]
+    sample.hosts["pve"]["node"]["backup"] = {"storage": "local"}
+    assert node(sample)["backup"]["job"]["id"] == before == "mediaserver"
+
+
 def test_a_storage_that_is_there_is_only_used(sample: Any) -> None:
     sample.hosts["pve"]["node"]["backup"] = {"storage": "local"}
     found = node(sample)["backup"]
