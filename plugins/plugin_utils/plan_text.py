@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from . import upgrade
+
 Tree = dict[str, Any]
 
 
@@ -21,6 +23,7 @@ def lines(plan: Tree) -> list[str]:
         *section("Who can reach what (everything else is closed)", reach(plan)),
         *section("What the router forwards", forwards(plan)),
         *section("What is backed up", backups(plan)),
+        *section("What an upgrade that fails brings back", promises(plan)),
         *section("What is watched", watched(plan)),
         *section("Warnings", warnings(plan)),
     ]
@@ -142,6 +145,10 @@ def node_copies(name: str, node: Tree) -> list[str]:
     for one in node["zfs"]["snapshots"]["replications"]:
         found.append(f"{one['schedule']:<8} {name:<10} dataset {one['source']} -> {one['target']}")
     return found
+
+
+def promises(plan: Tree) -> list[str]:
+    return [upgrade.promise(one) for host in plan["hosts"].values() for one in host["upgrades"] if one["guarded"]]
 
 
 def watched(plan: Tree) -> list[str]:

@@ -37,6 +37,7 @@ def entry(site: Site, service: Service) -> Tree:
         "majors": rules["majors"],
         "needs": [one for one in rules["needs"] if one["container"] in service.containers],
         "volumes": volumes(site, service),
+        "uncopied": uncopied(service),
         "databases": found,
         "marker": marker(service) or None,
         "smoke": smoke(service),
@@ -56,6 +57,30 @@ def volumes(site: Site, service: Service) -> list[Tree]:
             mounted = (site.storage(lies.storage) or {}).get("as") != "local"
             found.setdefault(lies.path, {"path": lies.path, "mount": lies.mount if mounted else None})
     return list(found.values())
+
+
+def uncopied(service: Service) -> list[Tree]:
+    """Folders that the service may write and that no upgrade copies, and how often they are backed up, if they are."""
+    found: dict[str, Tree] = {}
+    for container in service.containers.values():
+        for name, use in container["volumes"].items():
+            lies = service.volumes.get(name)
+            declared = service.spec["volumes"].get(name, {})
+            if lies is not None and not use["read_only"] and declared.get("class") not in OWN:
+                found.setdefault(lies.path, {"path": lies.path, "backup": service.kept.get(name)})
+    return list(found.values())
+
+
+def promise(wanted: Mapping[str, Any]) -> str:
+    """What comes back by itself when an upgrade fails, and what does not, in words."""
+    copied = ", ".join(one["path"] for one in wanted["volumes"]) or "nothing but its containers"
+    text = f"{wanted['service']}: a failed upgrade gives back {copied}"
+    left = [
+        f"{one['path']} ({one['backup'] + ' backup' if one['backup'] else 'NO backup'})" for one in wanted["uncopied"]
+    ]
+    if not left:
+        return text
+    return f"{text}. Not copied: {', '.join(left)}; what a new version ruins there, only make restore brings back"
 
 
 def databases(service: Service) -> list[Tree]:
@@ -139,7 +164,10 @@ def judge(wanted: Mapping[str, Any], running: Mapping[str, str]) -> Tree:
     ]
     refused = [text for one in changes for text in (backwards(wanted, one), too_far(wanted, one)) if text]
     refused += [text for one in wanted["needs"] for text in [unmet(wanted, one, running, changes)] if text]
-    return {"service": wanted["service"], "guarded": wanted["guarded"], "changes": changes, "refused": refused}
+    return {
+        "service": wanted["service"], "guarded": wanted["guarded"], "changes": changes, "refused": refused,
+        "promise": promise(wanted) if wanted["guarded"] else "",
+    }  # fmt: skip
 
 
 def backwards(wanted: Mapping[str, Any], change: Mapping[str, str]) -> str:
@@ -229,7 +257,7 @@ def staged(
         for file in files:
             if file.get("service") == one["service"] and file["path"].startswith(f"{home}/"):
                 found.append({**file, "path": f"{place}/{file['path'].removeprefix(f'{home}/')}"})
-        keys = ("service", "directory", "unit", "wait", "volumes", "databases", "marker", "smoke")
+        keys = ("service", "directory", "unit", "wait", "volumes", "uncopied", "databases", "marker", "smoke")
         request = {**{key: one[key] for key in keys}, "changes": changes[one["service"]]}
         found.append({"path": f"{place}.json", "service": one["service"], "mode": "0600", "yaml": request})
     return found

@@ -78,8 +78,7 @@ class Upgrade:
         if databases:
             database.dump(self.project, databases, self.journal)
         self.project.stop()
-        for volume in self.volumes:
-            volume.save()
+        data.save_all(self.volumes)
         os.sync()
         self.journal.write(state="switching")
         for volume in self.volumes:
@@ -104,7 +103,7 @@ class Upgrade:
 
     def finish(self) -> None:
         """Only now older states go; the one before this upgrade stays."""
-        kept = [*(volume.kept for volume in self.volumes if volume.kept), str(self.folder.before)]
+        kept = [*dict.fromkeys(volume.kept for volume in self.volumes), str(self.folder.before)]
         forget(self.journal.now.get("old", []))
         data.remove(ROOT / ".next" / f"{self.service}.json")
         for volume in self.volumes:
@@ -128,7 +127,7 @@ class Upgrade:
             self.project.start()
         except Problem as problem:  # the old state is in place; that it does not run must be said, not hidden
             self.journal.write(reason=f"{self.journal.now['reason']}. And the old state does not start: {problem}")
-        snapshots = [volume.snapshot for volume in self.volumes if volume.snapshot]
+        snapshots = sorted({volume.snapshot for volume in self.volumes} - {""})
         old = [*self.journal.now.get("old", []), *failed, *snapshots]
         self.journal.write(state="returned", old=old, failed=failed, seconds=self.seconds())
 

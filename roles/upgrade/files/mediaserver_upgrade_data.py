@@ -2,7 +2,8 @@
 """A service's folders during its upgrade: copies, renames, snapshots, room. Every step can be done twice.
 
 How a volume is kept: `copy` (the new state works on a copy, the original stays aside), `snapshot` (ZFS keeps the old
-state; only a return copies), `reload` (a database whose files the new version cannot read: dumped and loaded anew).
+state; only a return copies), `reload` (a database whose files the new version cannot read: dumped and loaded anew),
+`mark` (too big to copy, but on a dataset of this machine: a snapshot is made and named, nothing comes back by itself).
 """
 
 from __future__ import annotations
@@ -76,9 +77,8 @@ class Volume:
         return self.snapshot or str(self.before)
 
     def save(self) -> None:
-        """While nobody writes: what the new state will work on, or the snapshot to return to."""
-        if self.how == "snapshot":
-            command("zfs", "snapshot", self.snapshot)
+        """While nobody writes: what the new state will work on. Snapshots are made by :func:`save_all`."""
+        if self.snapshot:
             return
         remove(self.staged)
         if self.how == "copy":
@@ -90,13 +90,15 @@ class Volume:
             self.staged.chmod(info.st_mode & 0o7777)
 
     def exchange(self) -> None:
-        if self.how != "snapshot":
+        if not self.snapshot:
             exchange(self.path, self.staged, self.before)
 
     def back(self) -> None:
         """The old data in their place; what the new state wrote stays aside."""
-        if self.how != "snapshot":
+        if not self.snapshot:
             give_back(self.path, self.before, self.failed)
+        elif self.how == "mark":
+            return
         elif not os.path.lexists(self.failed) or not os.path.lexists(self.path):
             source = snapshot_path(self.path, self.snapshot)
             if source is None:
@@ -106,6 +108,14 @@ class Volume:
                 copy(source, self.staged)
                 self.path.rename(self.failed)
             self.staged.rename(self.path)
+
+
+def save_all(volumes: list[Volume]) -> None:
+    """While nobody writes. One snapshot for all volumes of a dataset."""
+    for name in sorted({volume.snapshot for volume in volumes} - {""}):
+        command("zfs", "snapshot", name)
+    for volume in volumes:
+        volume.save()
 
 
 def exchange(home: Path, staged: Path, before: Path) -> None:
@@ -143,6 +153,9 @@ def plan(request: dict[str, Any], projects: Path) -> list[dict[str, Any]]:
         device = path.parent.stat().st_dev
         need[device] += size(path) * (2 if how == "reload" else 1)
         where[device] = path.parent
+    for one in request.get("uncopied", []):
+        if Path(one["path"]).is_dir() and (dataset := zfs_dataset(Path(one["path"]))):
+            found.append({"path": one["path"], "how": "mark", "snapshot": dataset})
     need[projects.stat().st_dev] += 0
     for device, wanted in need.items():
         free = shutil.disk_usage(where.get(device, projects)).free

@@ -134,7 +134,7 @@ def test_zfs_keeps_a_snapshot_and_comes_back_from_it(
     by_zfs = data.Volume(volume.path, STAMP, "snapshot", f"tank/appdata@mediaserver-upgrade-app-{STAMP}")
     by_zfs.back()
     assert (volume.path / "note").read_text() == "old", "before there is a snapshot nothing was changed"
-    by_zfs.save()
+    data.save_all([by_zfs])
     by_zfs.exchange()
     (volume.path / "note").write_text("new")
     for _again in range(2):
@@ -142,6 +142,44 @@ def test_zfs_keeps_a_snapshot_and_comes_back_from_it(
         assert (volume.path / "note").read_text() == "old"
     assert (by_zfs.failed / "note").read_text() == "new"
     assert by_zfs.kept == f"tank/appdata@mediaserver-upgrade-app-{STAMP}"
+
+
+def test_zfs_keeps_one_snapshot_of_each_dataset_and_marks_what_is_too_big(
+    data: ModuleType, volume: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two volumes on one dataset, and photographs on another: those are named in the report, and never copied back."""
+    calls = []
+
+    def command(*argv: str) -> str:
+        calls.append(argv)
+        if argv[0] == "zfs" and calls.count(argv) > 1:
+            raise data.Problem("dataset already exists")
+        return f"zfs tank/{'photos' if 'photos' in argv[-1] else 'appdata'}\n" if argv[0] == "findmnt" else ""
+
+    monkeypatch.setattr(data, "command", command)
+    monkeypatch.setattr(data.shutil, "which", lambda name: f"/sbin/{name}")
+    photos = volume.path.with_name("photos")
+    photos.mkdir()
+    other = {"path": str(volume.path / "sub"), "mount": None}
+    request = {**request_of(volume.path), "uncopied": [{"path": str(photos), "backup": "weekly"}]}
+    planned = data.plan({**request, "volumes": [*request["volumes"], other]}, volume.path.parent)
+    assert [(one["how"], one["snapshot"]) for one in planned] == [
+        ("snapshot", "tank/appdata"), ("snapshot", "tank/appdata"), ("mark", "tank/photos"),
+    ]  # fmt: skip
+    volumes = [data.Volume(Path(one["path"]), STAMP, one["how"], f"{one['snapshot']}@x") for one in planned]
+    data.save_all(volumes)
+    assert [argv for argv in calls if argv[0] == "zfs"] == [
+        ("zfs", "snapshot", "tank/appdata@x"), ("zfs", "snapshot", "tank/photos@x"),
+    ]  # fmt: skip
+    (photos / "new").touch()
+    volumes[2].exchange()
+    volumes[2].back()
+    assert (photos / "new").exists() and volumes[2].kept == "tank/photos@x"
+
+
+def test_what_is_not_copied_and_on_no_dataset_of_ours_is_left_alone(data: ModuleType, volume: Any) -> None:
+    request = {**request_of(volume.path), "uncopied": [{"path": str(volume.path / "sub"), "backup": None}]}
+    assert [one["path"] for one in data.plan(request, volume.path.parent)] == [str(volume.path)]
 
 
 def test_the_journal_is_whole_or_old(data: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.homelab.mediaserver.plugins.filter.upgrade_verdict import FilterModule
-from ansible_collections.homelab.mediaserver.plugins.plugin_utils import catalog, upgrade
+from ansible_collections.homelab.mediaserver.plugins.plugin_utils import catalog, plan_text, upgrade
 from ansible_collections.homelab.mediaserver.plugins.plugin_utils.problems import Problems
 
 ROOT = Path(__file__).resolve().parents[4]
 SERVER, POSTGRES = "ghcr.io/immich-app/immich-server", "ghcr.io/immich-app/postgres"
 VECTORCHORD, PGVECTO = f"{POSTGRES}:14-vectorchord0.4.3-pgvectors0.2.0", "docker.io/tensorchord/pgvecto-rs:pg14-v0.2.0"
+
+UNASKED: dict[str, Any] = {"volumes": [], "uncopied": []}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,7 @@ def immich() -> dict[str, Any]:
     entries = catalog.load([(ROOT / "roles/services/catalog", False)], problems)
     assert not problems.found
     rules = entries["immich"].spec["upgrade"]
-    return {"service": "immich", "guarded": True, "majors": rules["majors"], "needs": rules["needs"]}
+    return {"service": "immich", "guarded": True, "majors": rules["majors"], "needs": rules["needs"], **UNASKED}
 
 
 def judged(rules: dict[str, Any], running: dict[str, str], wanted: dict[str, str]) -> dict[str, Any]:
@@ -90,7 +92,7 @@ def test_a_mirror_is_no_change_and_a_digest_is_one(immich: dict[str, Any]) -> No
 
 
 def test_what_holds_no_data_may_go_back() -> None:
-    free = {"service": "gauge", "guarded": False, "majors": [], "needs": []}
+    free = {"service": "gauge", "guarded": False, "majors": [], "needs": [], **UNASKED}
     found = judged(free, {"gauge": "docker.io/prom/node-exporter:v2.0"}, {"gauge": "docker.io/prom/node-exporter:v1.0"})
     assert found["changes"] and not found["refused"]
 
@@ -148,6 +150,13 @@ def test_the_host_learns_what_to_keep_and_what_to_ask(sample: Any) -> None:
     }
     films = next(one for one in sample.plan().plan["hosts"]["back"]["upgrades"] if one["service"] == "films")
     assert films["volumes"] == [], "what it only reads, and films that it may write, are not copied"
+    assert films["uncopied"] == [{"path": "/mnt/media/library", "backup": "monthly"}]
+    assert upgrade.promise(films) == (
+        "films: a failed upgrade gives back nothing but its containers. Not copied: /mnt/media/library (monthly backup); "
+        "what a new version ruins there, only make restore brings back"
+    )
+    assert upgrade.promise({**films, "uncopied": [{"path": "/x", "backup": None}]}).count("/x (NO backup)") == 1
+    assert f"  {upgrade.promise(films)}" in plan_text.lines(sample.plan().plan)
     sample.catalog["films"]["containers"]["films"]["volumes"] = {"config": "/config"}
     sample.catalog["films"]["upgrade"] = {"leave": ["config"]}
     films = next(one for one in sample.plan().plan["hosts"]["back"]["upgrades"] if one["service"] == "films")
