@@ -48,7 +48,9 @@ options:
     description: Its size in bytes. A file of that name with another size is an error, unless O(replace=true).
     type: int
   replace:
-    description: Whether a file of another O(size) is deleted and downloaded anew.
+    description:
+      - Whether a file of another O(size) is deleted and downloaded anew. The API cannot rename, so when the download fails
+        there is none until the next run; guests that were made from it do not need it.
     type: bool
     default: false
   verify_certificates:
