@@ -22,7 +22,7 @@ def machine(result: Found, found: Tree, side: Side, taking: bool) -> None:
         result.add("-", f"unit {one['name']}", state, "", CHANGES if one["directory"] else STAYS, note)
     for one in found["cron"]:
         result.add("-", one["file"], one["line"], "", STAYS, "remove it when the plan's backups have run once")
-    restic(result, found.get("restic") or {}, placed, taking or "restic.password" not in side.stored)
+    restic(result, found.get("restic") or {}, side, placed, taking or "restic.password" not in side.stored)
     if found.get("ddclient") and "ddclient" in placed:
         ddclient(result, found["ddclient"], placed, taking or "ddclient.password" not in side.stored)
     for one in found.get("openvpn") or []:
@@ -34,7 +34,7 @@ def machine(result: Found, found: Tree, side: Side, taking: bool) -> None:
     ufw(result, found.get("ufw") or [], side)
 
 
-def restic(result: Found, old: Tree, placed: Mapping[str, Tree], wanted: bool) -> None:
+def restic(result: Found, old: Tree, side: Side, placed: Mapping[str, Tree], wanted: bool) -> None:
     if not old or "restic" not in placed:
         return
     if old.get("password_file") and wanted:
@@ -44,6 +44,11 @@ def restic(result: Found, old: Tree, placed: Mapping[str, Tree], wanted: bool) -
     if old.get("repository"):
         note = "its snapshots stay and are opened with the same password; the plan's repositories are new, beside it"
         result.add("restic", "repository", old["repository"], "", STAYS, note)
+        for new in side.host["backups"]["repositories"]:
+            if f"{new['path']}/".startswith(f"{old['repository'].rstrip('/')}/"):
+                note = "a repository inside the old one: give it another folder before `make site`"
+                key = f"site_backup.repositories.{new['name']}.folder"
+                result.add("restic", key, old["repository"], new["path"], OWNER, note)
 
 
 def ufw(result: Found, rules: list[str], side: Side) -> None:

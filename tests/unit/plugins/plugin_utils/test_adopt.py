@@ -202,6 +202,16 @@ def test_bulk_is_not_copied_and_owners_follow_the_new_users():
     }
 
 
+def test_a_repository_of_the_plan_inside_the_old_one_is_told():
+    what = "site_backup.repositories.local.folder"
+    (row,) = [row for row in compared(change=IN_PLACE).rows if row.what == what]
+    assert (row.now, row.plan, row.verdict) == (
+        "/mnt/backups/restic-repo", "/mnt/backups/restic-repo/vm-intranet", "you",
+    )  # fmt: skip
+    beside = {**system_one(), "restic": {"repository": "/mnt/backups/restic"}}
+    assert not [row for row in compared(beside, change=IN_PLACE).rows if row.what == what]
+
+
 def test_secrets_are_found_where_they_stand_and_shown_nowhere():
     found = compared(change=IN_PLACE)
     wanted = {"immich.db_password", "grafana.admin_password", "restic.password"}
