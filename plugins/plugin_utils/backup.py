@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from . import cluster_dumps, repositories, sizes
+from .drives import on_drive, path_on_windows
 from .model import Host, Service, Site, Tree
 from .problems import suggest
 
@@ -17,7 +18,24 @@ SQLITE_SUFFIXES = ("", "-wal", "-shm", "-journal")
 
 
 def jobs(site: Site, host: Host) -> list[Tree]:
-    """What is backed up on this host."""
+    """What is backed up on this host. Windows saves what lies on its drives, the Debian inside what lies in itself."""
+    if host.windows is not None:
+        inside = [one for debian in site.inside(host) for one in declared(site, debian)]
+        return [*(one for one in inside if lies_on_drive(site, one)), *declared(site, host)]
+    outer = site.hosts.get(host.wsl)
+    found = declared(site, host)
+    if outer is not None and has_tool(site, outer):
+        return [one for one in found if not lies_on_drive(site, one)]
+    return found
+
+
+def lies_on_drive(site: Site, job: Tree) -> bool:
+    mounts = {str(body["mount"]).rstrip("/"): body for body in site.values["site_storage"].values()}
+    return bool(job.get("paths")) and all(on_drive(mounts.get(one["mount"] or "", {})) for one in job["paths"])
+
+
+def declared(site: Site, host: Host) -> list[Tree]:
+    """The jobs of the services that are placed here."""
     found: list[Tree] = []
     for service in site.on(host.name):
         backup = service.spec["backup"] or {"paths": {}, "databases": {}}
@@ -155,6 +173,8 @@ def directories(site: Site, host: Host) -> list[Tree]:
 def pool_of(site: Site, name: str) -> str:
     """Where a class's data really lies: the pool, or the machine's own disk."""
     body = site.storage(name) or {}
+    if on_drive(body):
+        return f"drive {path_on_windows(site, str(body['mount']))[:2]}"
     return (
         f"{body.get('as')}:{body.get('server') or ''}"
         if body.get("as") in ("local", "nfs", "rclone")
@@ -179,7 +199,7 @@ def check(site: Site) -> None:
     check_objectives(site)
     protected: dict[str, set[str]] = {}
     for host in site.managed():
-        if has_tool(site, host):
+        if has_tool(site, host) or (host.wsl in site.hosts and has_tool(site, site.hosts[host.wsl])):
             for service in site.on(host.name):
                 for volume in service.kept:
                     if volume in service.volumes:

@@ -36,6 +36,8 @@ from . import (
     secrets,
     storage,
     upgrade,
+    windows,
+    windows_checks,
 )
 from . import site as site_loader
 from .model import Host, Service, Site, Tree
@@ -107,6 +109,7 @@ def assemble(site: Site) -> Tree:
     rclone.check(site)
     nfs.check(site)
     upgrade.check(site)
+    windows_checks.check(site)
     exposure.check_shares(site)
     plans = {host.name: host_plan(site, host) for host in site.managed()}
     found_routes = routes.build(site)
@@ -123,7 +126,8 @@ def assemble(site: Site) -> Tree:
         | {"nfs": nfs.server_plan(site, host, plans)}
         for host in machines
     }
-    found_probes = probes.build(site, plans, node_rules, found_routes, forwards)
+    found_probes = probes.build(site, plans, node_rules | windows.probed(site), found_routes, forwards)
+    windows_plans = windows.build(site, plans)
     for plan in plans.values():
         plan["firewall"]["host"] = firewall.plain(plan["firewall"]["host"])
     return {
@@ -134,7 +138,8 @@ def assemble(site: Site) -> Tree:
         "nodes": node_plans,
         "guests": guest_list,
         "hosts": plans,
-        "edge": site.door_hosts(),
+        "windows": windows_plans,
+        "edge": [name for name in site.door_hosts() if name in plans],
         "routes": found_routes,
         "cloudflare": found_cloudflare,
         "names": routes.names(site, found_routes),
@@ -142,7 +147,10 @@ def assemble(site: Site) -> Tree:
         "tiles": monitoring.tiles(site),
         "forwards": forwards,
         "targets": probes.targets(site),
-        "flows": [flow for host in site.managed() for flow in firewall.flows(site, host, ports.openings(site, host))],
+        "flows": [
+            *(flow for host in site.managed() for flow in firewall.flows(site, host, ports.openings(site, host))),
+            *windows.flows(site),
+        ],
         "probes": found_probes,
         "unprobed": [*probes.unprobed(site), *cloudflare.unprobed(found_cloudflare)],
         "catalog": {service.name: service.spec["summary"] for service in site.services.values()},

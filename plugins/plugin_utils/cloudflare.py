@@ -85,6 +85,8 @@ def public_name(site: Site, service: Service, host: str) -> Tree | None:
     upstream = routes.find_upstream(site, service, host, "tunnel")
     if upstream is None:
         return None
+    if upstream["host"] in [one.name for one in site.inside(site.hosts[host])]:
+        upstream = {**upstream, "address": "127.0.0.1"}  # the address that Windows always reaches Debian by
     return {
         "domain": domain_of(site, str(route["name"])),
         "service": service.name,

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The homelab.mediaserver authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the inventory may say about a host: Proxmox nodes, guests, probers."""
+"""What the inventory may say about a host: Proxmox nodes, guests, probers, Windows machines and their Debian."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from .node_backup import GUEST_BACKUP, REPLICATIONS
 from .pool_schema import POOL, SNAPSHOT_POLICY
 from .schema import Flag, Items, Named, Number, Size, Table, Text
 from .site_schema import ADDRESS
+from .windows_schema import WINDOWS, WSL
 
 IMAGE = Table(
     {
@@ -116,6 +117,8 @@ HOST = Table(
         "node": NODE,
         "guest": GUEST,
         "prober_zone": ZONE,
+        "windows": WINDOWS,
+        "wsl": WSL,
         "gpu": Flag("A physical host's GPU"),
         "memory": Size("Memory of a physical host"),
     },

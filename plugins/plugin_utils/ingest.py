@@ -116,7 +116,7 @@ def settings(site: Site, host: Host, service: Service) -> Tree:
 
 
 def check(site: Site) -> None:
-    for host in site.managed():
+    for host in [*site.managed(), *site.windows_hosts()]:
         for service in services(site, host):
             if len(service.hosts) > 1:
                 site.problems.add(

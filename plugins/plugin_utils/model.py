@@ -45,6 +45,9 @@ class Host:
     prober_zone: str = ""
     gpu: bool = False
     memory: str | None = None
+    windows: Tree | None = None
+    wsl: str = ""
+    """The Windows machine in which this host runs."""
 
     @property
     def addresses(self) -> list[str]:
@@ -173,10 +176,17 @@ class Site:
         return list(dict.fromkeys([*self.provider_hosts("proxy"), *self.provider_hosts("tunnel")]))
 
     def managed(self) -> Iterator[Host]:
-        """Hosts that run something of ours: all but nodes and probers."""
+        """Linux hosts that run something of ours: all but nodes and probers."""
         for host in self.hosts.values():
-            if host.node is None and not host.prober_zone:
+            if host.node is None and host.windows is None and not host.prober_zone:
                 yield host
+
+    def windows_hosts(self) -> list[Host]:
+        return [host for host in self.hosts.values() if host.windows is not None]
+
+    def inside(self, host: Host) -> list[Host]:
+        """The Debian inside a Windows machine."""
+        return [one for one in self.hosts.values() if one.wsl == host.name]
 
     @property
     def root(self) -> str:

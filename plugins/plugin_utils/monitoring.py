@@ -22,6 +22,8 @@ def scrape(site: Site, host: Host) -> list[Tree]:
             continue
         targets, hosts = [], {}
         for name in service.hosts:
+            if site.hosts[name].windows is not None:
+                continue
             if name == host.name:
                 inside = f"{alias(service, port.container)}:{port.inside}"
                 target = f"host.docker.internal:{port.number}" if port.shared else inside

@@ -127,7 +127,7 @@ def check_hosts(site: Site) -> None:
                     f"{text} is of the wrong IP version",
                     "ansible_host is IPv4, address6 is IPv6",
                 )
-            if text in taken:
+            if text in taken and not one_machine(site, host, site.hosts[taken[text]]):
                 site.problems.add(
                     "address-twice",
                     where,
@@ -140,6 +140,11 @@ def check_hosts(site: Site) -> None:
                 )
             taken[text] = host.name
             check_place(site, host, text, where)
+
+
+def one_machine(site: Site, host: Host, other: Host) -> bool:
+    """Windows and the Debian inside share their addresses (mirrored network of WSL)."""
+    return host.wsl == other.name or other.wsl == host.name or bool(host.wsl and host.wsl == other.wsl)
 
 
 def check_place(site: Site, host: Host, text: str, where: Where) -> None:

@@ -12,6 +12,9 @@ from . import catalog_checks, ingest, references
 from .model import Entry, Host, Port, Service, Site, Tree
 from .problems import Where, suggest
 
+ON_WINDOWS = ("backup", "ingest", "tunnel")
+"""What runs on Windows itself; everything else runs in the Debian inside."""
+
 
 def place(site: Site) -> None:
     """Fill ``site.services`` from ``site_services``."""
@@ -24,7 +27,7 @@ def place(site: Site) -> None:
                 "unknown-service", where, "no such service in the catalog", suggest(name, site.catalog, otherwise)
             )
             continue
-        hosts = check_hosts(site, where.at("hosts"), body["hosts"])
+        hosts = check_hosts(site, where.at("hosts"), body["hosts"], entry)
         service = Service(entry, where, hosts, body)
         service.containers = pick_containers(site, service)
         service.route = merge_route(entry, body)
@@ -34,7 +37,7 @@ def place(site: Site) -> None:
     check_providers(site)
 
 
-def check_hosts(site: Site, where: Where, hosts: list[str]) -> list[str]:
+def check_hosts(site: Site, where: Where, hosts: list[str], entry: Entry) -> list[str]:
     good = []
     managed = [host.name for host in site.managed()]
     for name in hosts:
@@ -45,6 +48,14 @@ def check_hosts(site: Site, where: Where, hosts: list[str]) -> list[str]:
             kind = "a Proxmox node" if host.node is not None else "a prober"
             site.problems.add(
                 "host-runs-nothing", where, f"{name} is {kind} and runs no services", suggest(name, managed)
+            )
+        elif host.windows is not None and entry.provides() not in ON_WINDOWS:
+            known = [other.name for other in site.inside(host)] or managed
+            site.problems.add(
+                "windows-runs-not",
+                where,
+                f"{name} is Windows, where {entry.name} does not run",
+                f"Place it on the Debian inside: {', '.join(known)}",
             )
         elif name in good:
             site.problems.add("host-twice", where, f"{name} is named twice", "Name each host once")

@@ -40,6 +40,9 @@ def where(plan: Tree) -> list[str]:
         address = ", ".join(one for one in (host["address"], host["address6"]) if one)
         found.append(f"{name} ({address})")
         found += [f"  {service:<22} {plan['catalog'][service]}" for service in host["services"]]
+    for name, host in plan["windows"].items():
+        found.append(f"{name} ({host['address'] or 'no address'}, Windows; inside: {', '.join(host['inside'])})")
+        found += [f"  {service:<22} {plan['catalog'][service]}" for service in host["services"]]
     return found
 
 
@@ -112,7 +115,8 @@ def forwards(plan: Tree) -> list[str]:
 
 def backups(plan: Tree) -> list[str]:
     found = []
-    for name, host in plan["hosts"].items():
+    windows = {name: host for name, host in plan["windows"].items() if host["backups"]}
+    for name, host in {**plan["hosts"], **windows}.items():
         places = ", ".join(one["path"] for one in host["backups"]["repositories"])
         for job in host["backups"]["jobs"]:
             what = (
@@ -125,7 +129,7 @@ def backups(plan: Tree) -> list[str]:
                 what += f" (without {', '.join(left)})"
             keep = ", ".join(f"{count} {unit}" for unit, count in job["keep"].items())
             found.append(f"{job['schedule']:<8} {name:<10} {what} -> {places} (keeps {keep})")
-        for one in host["backups"]["dumps"]:
+        for one in host["backups"].get("dumps", []):
             kept = f"keeps {one['keep']} days, and as many files"
             what = f"whole PostgreSQL of {one['service']} -> {one['folder']} ({kept})"
             found.append(f"{one['schedule']:<8} {name:<10} {what}")

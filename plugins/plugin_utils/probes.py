@@ -255,5 +255,7 @@ def targets(site: Site) -> list[Tree]:
         for host in site.hosts.values()
         if not host.prober_zone
         for address in host.addresses
+        # Windows and the Debian inside share theirs
+        if host.windows is None or address not in [other for one in site.inside(host) for other in one.addresses]
     ]
     return found + [{"name": "router", "address": address, "zone": "internet"} for _version, address in public(site)]

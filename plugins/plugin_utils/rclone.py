@@ -69,7 +69,7 @@ def secret_name(remote: str, option: str) -> str:
 
 def secrets(site: Site) -> list[tuple[str, str]]:
     """Names of the secrets of the remotes that some host gets, with what they are for."""
-    used = {name for host in site.managed() for name in needed(site, host)}
+    used = {name for host in [*site.managed(), *site.windows_hosts()] for name in needed(site, host)}
     return [
         (secret_name(name, option), f"option {option} of rclone's remote {name}")
         for name, body in remotes(site).items()

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from . import node_backup, rclone, repositories, zfs
+from . import node_backup, rclone, repositories, windows, zfs
 from .model import Site, Tree
 from .problems import suggest
 
@@ -33,6 +33,7 @@ def build(site: Site) -> list[Tree]:
             found += [
                 asked(site, f"the node {host.name}", one["name"], one["help"]) for one in node_backup.secrets(host)
             ]
+    found += windows.secrets(site)
     for one in repositories.secrets(site):
         found.append(asked(site, "the backup", one["name"], one["help"]) if one.get("ask") else one)
     found += [asked(site, "rclone", name, help_text) for name, help_text in rclone.secrets(site)]

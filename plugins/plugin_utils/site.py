@@ -70,4 +70,6 @@ def load_host(name: str, body: Mapping[str, Any], problems: Problems) -> Host:
         prober_zone=cleaned.get("prober_zone") or "",
         gpu=bool(cleaned.get("gpu")),
         memory=cleaned.get("memory"),
+        windows=cleaned.get("windows"),
+        wsl=str((cleaned.get("wsl") or {}).get("host") or ""),
     )

@@ -422,7 +422,8 @@ def test_there_are_enough_and_each_has_its_test() -> None:
     for path in folder.glob("*.py"):
         told |= set(re.findall(r"\bproblems\.add\(\s*\"([a-z0-9-]+)\"", path.read_text(encoding="utf-8")))
     tested = {case.kind for case in CASES}
-    assert told - tested == set()
+    elsewhere = Path(__file__).with_name("test_plan_windows.py").read_text(encoding="utf-8")  # its table MISTAKES
+    assert {kind for kind in told - tested if f'"{kind}", "' not in elsewhere} == set()
     assert len(tested) >= 50
     assert len({case.kind for case in CASES if case.between}) >= 25
     assert len({case.id for case in CASES}) == len(CASES)
