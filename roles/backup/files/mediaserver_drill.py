@@ -27,6 +27,7 @@ from typing import Any
 import mediaserver_manifest as manifest
 import mediaserver_snapshots
 from mediaserver_jobs import Job, entry
+from mediaserver_platform import on_disk
 from mediaserver_psql import container_id, feed, psql
 from mediaserver_restic import Problem, Restic, last_words
 from mediaserver_restore import pour, remove, save_sqlite
@@ -111,7 +112,7 @@ class Drill:
 
     def same_as_source(self, node: dict[str, Any]) -> bool:
         """Whether source and copy could be compared; that they differ although nobody wrote there is a problem."""
-        source, copy = Path(node["path"]), Path(f"{self.scratch}{node['path']}")
+        source, copy = Path(on_disk(node["path"])), Path(f"{self.scratch}{node['path']}")
         if not copy.is_file() or copy.stat().st_size != node.get("size", 0):
             raise Problem(f"Unable to prove {self.job['name']}: {source} did not come back whole")
         try:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mediaserver_cluster import FOLDER
 from mediaserver_jobs import PERIODS, entry
+from mediaserver_platform import is_local
 
 PREFIX = "mediaserver_backup"
 BACKUPS = (
@@ -41,7 +42,7 @@ def metrics(config: dict[str, Any], state: dict[str, Any]) -> str:
     gauge(f"{PREFIX}_rpo_seconds", "How old the newest backup may get.", rpo)
     warnings = [(f'warning="{one["name"]}"', 1.0) for one in config.get("warnings", [])]
     gauge(f"{PREFIX}_warning", "What is unwise about the backups, and was not accepted.", sorted(set(warnings)))
-    remote = [(f'repository="{one["name"]}"', float(one["path"][:1] != "/")) for one in config["repositories"]]
+    remote = [(f'repository="{one["name"]}"', float(not is_local(one["path"]))) for one in config["repositories"]]
     gauge(f"{PREFIX}_repository_remote", "Whether the repository lies on no disk of this site.", remote)
     names = [one["name"] for one in config["repositories"]]
     for key, name, help_text in (

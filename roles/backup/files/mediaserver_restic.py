@@ -52,7 +52,12 @@ class Restic:
 
     def command(self, *arguments: str) -> list[str]:
         # another machine may prune or check there at the moment
-        return ["restic", "--retry-lock=10m", *self.repository.get("options", []), *arguments]
+        return [
+            self.config.get("restic") or "restic",
+            "--retry-lock=10m",
+            *self.repository.get("options", []),
+            *arguments,
+        ]
 
     def call(
         self, *arguments: str, show: bool = False, patience: float | None = None
@@ -60,8 +65,8 @@ class Restic:
         """``patience`` in seconds: restic itself tries a server that does not answer for a quarter of an hour."""
         try:
             return subprocess.run(
-                self.command(*arguments), env=self.environment(), text=True, check=False, capture_output=not show,
-                timeout=patience,
+                self.command(*arguments), env=self.environment(), check=False, capture_output=not show,
+                timeout=patience, encoding="utf-8", errors="replace",
             )  # fmt: skip
         except subprocess.TimeoutExpired as late:
             said = late.stderr.decode(errors="replace") if isinstance(late.stderr, bytes) else late.stderr or ""

@@ -25,6 +25,7 @@ from typing import Any
 
 import mediaserver_snapshots
 from mediaserver_jobs import Job
+from mediaserver_platform import give_to, in_snapshot
 from mediaserver_psql import SEARCH_PATH, SEARCH_PATH_WITH_PUBLIC, container_id, feed, psql
 from mediaserver_restic import Problem, Restic, assert_mounted, last_words
 from mediaserver_runner import Runner
@@ -104,22 +105,27 @@ class Restore:
         if node["type"] == "dir":
             stage.mkdir(mode=0o700)
             self.restic.must(
-                f"restore {path}", "restore", f"{snapshot}:{path}", f"--target={stage}", "--verify", "--quiet"
+                f"restore {path}",
+                "restore",
+                f"{snapshot}:{in_snapshot(str(path))}",
+                f"--target={stage}",
+                "--verify",
+                "--quiet",
             )
         else:
             with stage.open("xb") as file:
-                self.restic.stream(f"restore {path}", file, "dump", snapshot, str(path))
-        os.chown(stage, node["uid"], node["gid"])
+                self.restic.stream(f"restore {path}", file, "dump", snapshot, in_snapshot(str(path)))
+        give_to(stage, node["uid"], node["gid"])
         stage.chmod(permissions(node["mode"]))
         if node["type"] != "dir":
             os.utime(stage, ns=(time.time_ns(), nanoseconds(node["mtime"])))
 
     def node(self, snapshot: str, path: Path) -> dict[str, Any]:
         """What the snapshot says of the file or folder itself."""
-        listed = self.restic.must(f"look for {path}", "ls", "--json", snapshot, str(path))
+        listed = self.restic.must(f"look for {path}", "ls", "--json", snapshot, in_snapshot(str(path)))
         for line in listed.splitlines():
             entry: dict[str, Any] = json.loads(line)
-            if entry.get("path") == str(path) and entry.get("type"):
+            if entry.get("path") == in_snapshot(str(path)) and entry.get("type"):
                 return entry
         raise Problem(f"Unable to restore {path}: snapshot {snapshot[:8]} does not hold it")
 
@@ -164,7 +170,7 @@ class Restore:
             if source.is_file():
                 shutil.copy2(source, name)
                 info = source.stat()
-                os.chown(name, info.st_uid, info.st_gid)
+                give_to(name, info.st_uid, info.st_gid)
 
     def place_sqlite(self, job: Job, stage: Path) -> None:
         """Owner and mode are those of the file it replaces, else of its folder."""
@@ -178,7 +184,7 @@ class Restore:
                 self.swapped.append((rest, rest.rename(f"{file}.before-{self.stamp}{suffix}")))
         placed = file.with_name(f".restoring-{file.name}")
         shutil.move(stage, placed)
-        os.chown(placed, info.st_uid, info.st_gid)
+        give_to(placed, info.st_uid, info.st_gid)
         placed.chmod(info.st_mode & 0o777 if model else 0o600)
         self.swap(placed, file)
 

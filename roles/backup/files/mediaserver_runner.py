@@ -7,7 +7,6 @@ No repository's trouble keeps a backup from the others.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any
 from mediaserver_cluster import FOLDER, dump
 from mediaserver_jobs import CONFIG, PERIODS, SLACK, Job, back_up, entry, forget
 from mediaserver_metrics import metrics
+from mediaserver_platform import wait_for_lock
 from mediaserver_restic import Absent, Problem, Restic, write
 
 
@@ -206,6 +206,6 @@ def counted(message: dict[str, Any]) -> dict[str, Any]:
 @contextlib.contextmanager
 def alone(runner: Runner) -> Iterator[None]:
     """One run at a time; who comes second waits."""
-    with Path(runner.config["lock_file"]).open("w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with Path(runner.config["lock_file"]).open("a", encoding="ascii") as lock:
+        wait_for_lock(lock)
         yield

@@ -153,7 +153,12 @@ class Backups:
         environment["RESTIC_PASSWORD_FILE"] = self.config["password_file"]
         environment["RESTIC_CACHE_DIR"] = self.config["cache_dir"]
         # nothing else works on this host's own repository while its lock is held; restic's would outlive a kill
-        return ["restic", "--no-lock", *repository.get("options", []), *arguments], environment
+        return [
+            self.config.get("restic") or "restic",
+            "--no-lock",
+            *repository.get("options", []),
+            *arguments,
+        ], environment
 
     def snapshots(self, repository: dict[str, Any]) -> list[dict[str, Any]]:
         """Those that are there and that a successful check covered, newest first."""
