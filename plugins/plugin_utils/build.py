@@ -30,6 +30,7 @@ from . import (
     placement,
     ports,
     probes,
+    raspberrypi,
     rclone,
     references,
     routes,
@@ -57,6 +58,7 @@ ACCEPTABLE = {
     "pool-nearly-full": "quotas may fill a ZFS pool",
     "recovery-kit-missing": "nothing to rebuild from when this computer is lost",
     "recovery-kit-old": "the recovery kit lacks the newest secrets",
+    "platform-unknown": "an image that nobody looked for on this processor",
     "special-without-mirror": "a pool that one special device can take with it",
     "storage-shared-with-edge": "the Internet's host writes where private hosts read",
 }
@@ -111,6 +113,7 @@ def assemble(site: Site) -> Tree:
     upgrade.check(site)
     windows_checks.check(site)
     exposure.check_shares(site)
+    raspberrypi.check(site)
     plans = {host.name: host_plan(site, host) for host in site.managed()}
     found_routes = routes.build(site)
     forwards = routes.forwards(site)
@@ -189,6 +192,7 @@ def host_plan(site: Site, host: Host) -> Tree:
         "address": host.address,
         "address6": host.address6 or None,
         "groups": host.groups,
+        "architecture": host.architecture,
         "services": [service.name for service in site.on(host.name)],
         "directories": storage.directories(
             site, host, [*backup.directories(site, host), *ingest.directories(site, host)]
@@ -326,6 +330,11 @@ def check_site(site: Site) -> None:
             site.problems.warn(
                 "no-backup", service.entry.where.at("backup"), f"{service.name}'s volume config is in no backup"
             )
+        for name, schedule in service.placement["backup"].items():
+            if schedule == "never":
+                site.problems.warn(
+                    "no-backup", service.where.at("backup", name), f"{service.name}'s volume {name} is in no backup"
+                )
 
 
 def check_kit(site: Site, state: str) -> None:

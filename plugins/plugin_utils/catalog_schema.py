@@ -50,6 +50,11 @@ VOLUME_USE = Table(
 CONTAINER = Table(
     {
         "image": Text("registry/repository:tag, optionally with @sha256:digest"),
+        "platforms": Items(
+            Text(choices=("amd64", "arm64")),
+            "Processors that the image is known to be published for; without it nobody looked",
+            default=None,
+        ),
         "user": USER,
         "fixed_user": Flag("The image picks its user itself: write no user into the compose file"),
         "command": Items(Text(numbers=True), "Arguments", default=None),
@@ -74,6 +79,7 @@ VOLUME = Table(
     {
         "class": Text("Storage class", pattern=f"^{NAME}$", wanted="a storage class"),
         "folder": Text("Folder below the class's mount", pattern=FOLDER, wanted="a relative path"),
+        "optional": Flag("Only where the inventory says where it lies; else it is part of another volume"),
     },
     "Where a volume lies",
     required=("class",),

@@ -121,6 +121,13 @@ HOST = Table(
         "wsl": WSL,
         "gpu": Flag("A physical host's GPU"),
         "memory": Size("Memory of a physical host"),
+        "architecture": Text(
+            "Processor of the host; default amd64, in the group raspberrypi arm64", choices=("amd64", "arm64")
+        ),
+        "root_disk": Text(
+            "What a Raspberry Pi's system lies on; default sd_card, where nothing that is written often may lie",
+            choices=("sd_card", "ssd"),
+        ),
     },
     "A host",
 )

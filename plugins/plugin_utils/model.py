@@ -48,6 +48,8 @@ class Host:
     windows: Tree | None = None
     wsl: str = ""
     """The Windows machine in which this host runs."""
+    architecture: str = "amd64"
+    root_disk: str = ""
 
     @property
     def addresses(self) -> list[str]:
@@ -124,8 +126,9 @@ class Service:
     @property
     def kept(self) -> dict[str, str]:
         """Volumes in backups and how often, the inventory's folders included."""
-        declared = (self.spec["backup"] or {}).get("volumes") or {}
-        return {**declared, **{folder.volume: folder.schedule for folder in self.folders if folder.schedule}}
+        declared = {**((self.spec["backup"] or {}).get("volumes") or {}), **self.placement["backup"]}
+        named = {folder.volume: folder.schedule for folder in self.folders if folder.schedule}
+        return {volume: schedule for volume, schedule in {**declared, **named}.items() if schedule != "never"}
 
     @property
     def system(self) -> Tree | None:

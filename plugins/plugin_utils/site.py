@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from . import raspberrypi
 from .host_schema import HOST
 from .model import Entry, Host, Site
 from .problems import Problems, Where, suggest
@@ -72,4 +73,6 @@ def load_host(name: str, body: Mapping[str, Any], problems: Problems) -> Host:
         memory=cleaned.get("memory"),
         windows=cleaned.get("windows"),
         wsl=str((cleaned.get("wsl") or {}).get("host") or ""),
+        architecture=cleaned.get("architecture") or raspberrypi.architecture(body.get("groups") or []),
+        root_disk=cleaned.get("root_disk") or "",
     )

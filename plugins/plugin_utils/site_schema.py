@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .catalog_schema import FOLDER, NAME, NAME_TEXT, ZONE
+from .catalog_schema import FOLDER, NAME, NAME_TEXT, SCHEDULES, ZONE
 from .repositories import SECRET, VARIABLE
 from .schema import Anything, Flag, Items, Named, Number, Size, Table, Text, fresh
 from .sizes import DURATION
@@ -46,6 +46,7 @@ PLACEMENT = Table(
             ),
             "Host ports or reach that differ",
         ),
+        "backup": Named(Text(choices=(*SCHEDULES, "never")), "Volumes that are backed up more or less often, or never"),
         "memory": Named(Size(), "Memory limits by container"),
         "images": Named(Text(), "Images by container, to stay at another version than the catalog's"),
     },

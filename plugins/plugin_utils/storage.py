@@ -18,6 +18,8 @@ def resolve(site: Site) -> None:
     for service in site.services.values():
         for name, declared in service.spec["volumes"].items():
             change = service.placement["volumes"].get(name) or {}
+            if declared["optional"] and not change:
+                continue
             storage = change.get("class") or declared["class"]
             folder = change.get("folder") or declared["folder"] or f"{service.name}/{name}"
             where = (
@@ -37,14 +39,15 @@ def resolve(site: Site) -> None:
             # a set-up that was taken over may use the class's mount itself
             path = mount if folder.strip("/") == "." else f"{mount}/{folder.strip('/')}"
             service.volumes[name] = Volume(name, storage, path, mount, is_mounted(found))
-        for name in service.placement["volumes"]:
-            if name not in service.spec["volumes"]:
-                site.problems.add(
-                    "unknown-volume",
-                    service.where.at("volumes", name),
-                    f"{service.name} has no such volume",
-                    suggest(name, service.spec["volumes"]),
-                )
+        for key in ("volumes", "backup"):
+            for name in service.placement[key]:
+                if name not in service.spec["volumes"]:
+                    site.problems.add(
+                        "unknown-volume",
+                        service.where.at(key, name),
+                        f"{service.name} has no such volume",
+                        suggest(name, service.spec["volumes"]),
+                    )
     folders.resolve(site)
     check_databases(site)
     check_sqlite(site)
@@ -217,9 +220,10 @@ def node_path(node: Host, source: str) -> str:
     return f"{path.rstrip('/')}/{dataset}".rstrip("/")
 
 
-def folder_mode(storage_class: str, own: bool) -> str:
+def folder_mode(volume: Volume, use: Tree) -> str:
     """Mode of a volume's folder. PostgreSQL sets 0700 on its own at each start: another mode would change for ever."""
-    if storage_class == "database":
+    own = not use["read_only"]
+    if volume.storage == "database" or (own and use["at"].startswith("/var/lib/postgresql")):
         return "0700"
     return "0750" if own else "0755"
 
@@ -238,7 +242,7 @@ def directories(site: Site, host: Host, further: list[Tree]) -> list[Tree]:
             "path": volume.path,
             "owner": int(owner) if own else 0,
             "group": int(group) if own else 0,
-            "mode": folder_mode(volume.storage, own),
+            "mode": folder_mode(volume, use),
             "below": volume.mount,
             "service": service.name,
             "owned": own,

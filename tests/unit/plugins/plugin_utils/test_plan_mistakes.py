@@ -158,6 +158,21 @@ def offsite(**body: Any) -> Callable[[Any], None]:
     return put("site_backup", to={"repositories": {"local": {"class": "backups"}, "offsite": {**default, **body}}})
 
 
+def berry(sample: Any) -> None:
+    """The private host is a Raspberry Pi whose images and SSD are right."""
+    sample.hosts["back"] = {"ansible_host": "192.168.1.120"}
+    sample.groups["back"] = ["raspberrypi"]
+    for body in sample.catalog.values():
+        for container in body.get("containers", {}).values():
+            container["platforms"] = ["amd64", "arm64"]
+    for name in ("appdata", "database", "media", "backups"):
+        sample.site["site_storage"][name] = {
+            "source": f"/dev/disk/by-id/usb-{name}",
+            "as": "disk",
+            "mount": f"/mnt/{name}",
+        }
+
+
 def cloudy(sample: Any) -> None:
     """Films keep their media in a cloud."""
     sample.site["site_rclone"] = {"azure": {"type": "azureblob", "options": {"account": "family"}}}
@@ -278,6 +293,13 @@ CASES = [
     Case("mounts-overlap", put("site_storage", "media", "mount", to="/mnt/appdata/media"), SITE, "site_storage.media.mount", "lie in each other", True),
     Case("database-on-network-storage", put("site_storage", "database", to={"source": "ssd/appdata", "as": "nfs", "mount": "/mnt/database"}), SITE, "site_storage.database.as", "would lie on nfs.*accept the risk", True),
     Case("database-on-network-storage", both(cloudy, lambda s: s.catalog["films"]["backup"].update(databases={"own": {"kind": "sqlite", "volume": "media", "file": "a.db", "schedule": "daily"}})), SITE, "site_services.films.volumes.media", "SQLite database of films would lie on rclone", True, name="sqlite-on-rclone"),
+    Case("data-on-sd-card", both(berry, put("site_storage", "appdata", to={"as": "local", "mount": "/mnt/appdata"})), SITE, "site_storage.appdata.as", "films.config writes there.*root_disk: ssd", True),
+    Case("data-on-sd-card", both(berry, put("site_storage", "database", to={"as": "local", "mount": "/mnt/database", "source": "/srv/database"})), SITE, "site_storage.database.as", "class database of back lies on the SD card", True, name="database-on-sd-card"),
+    Case("cache-on-sd-card", both(berry, cloudy, put("films", "containers", "films", "volumes", "media", to="/media", where="catalog")), SITE, "site_storage.media.cache_path", "waits at /var/cache/rclone", True),
+    Case("no-image-for-platform", both(berry, put("films", "containers", "films", "platforms", to=["amd64"], where="catalog")), SITE, "site_services.films.hosts", "exists for amd64, not for arm64", True),
+    Case("internet-on-raspberrypi", both(berry, put("films", "reach", to=["internet"], where="catalog")), FILMS, "containers.films.ports.web", "the tunnel brings its name", True),
+    Case("database-on-network-storage", both(berry, cloudy, put("site_storage", "database", to={"source": "azure:database", "as": "rclone", "mount": "/mnt/database", "cache_path": "/mnt/appdata/cache"})), SITE, "site_storage.database.as", "photos.database would lie on rclone", True, name="postgresql-on-rclone"),
+    Case("unknown-volume", put("site_services", "films", "backup", to={"medai": "never"}), SITE, "site_services.films.backup.medai", "Did you mean media", True, name="unknown-volume-of-backup"),
     Case("unknown-remote", both(cloudy, put("site_storage", "media", "source", to="azur:films")), SITE, "site_storage.media.source", "Did you mean azure", True),
     Case("unknown-remote", both(cloudy, put("site_rclone", "azure", "options", "remote", to="blob:films")), SITE, "site_rclone.azure.options", "no remote 'blob'", True, name="remote-on-nothing"),
     Case("rclone-source", both(cloudy, put("site_storage", "media", "source", to="/srv/films")), SITE, "site_storage.media.source", "Write it as azure:photos"),

@@ -155,9 +155,14 @@ def test_directories_belong_to_their_user_parents_first(sample: Any) -> None:
 
 
 def test_a_database_folder_has_the_mode_that_postgresql_gives_it() -> None:
-    assert storage.folder_mode("database", True) == "0700"
-    assert storage.folder_mode("appdata", True) == "0750"
-    assert storage.folder_mode("media", False) == "0755"
+    def mode(storage_class: str, at: str, read_only: bool) -> str:
+        volume = storage.Volume("data", storage_class, "/mnt/data", "/mnt")
+        return storage.folder_mode(volume, {"at": at, "read_only": read_only})
+
+    assert mode("database", "/data", False) == "0700"
+    assert mode("appdata", "/var/lib/postgresql/data", False) == "0700", "wherever it lies"
+    assert mode("appdata", "/config", False) == "0750"
+    assert mode("media", "/media", True) == "0755"
 
 
 def test_mounts_of_a_guest(sample: Any) -> None:
