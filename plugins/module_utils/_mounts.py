@@ -118,6 +118,12 @@ def mount_points(mountinfo: str) -> dict[str, set[str]]:
     return found
 
 
+def mounted_at(mountinfo: str, device: str) -> list[str]:
+    """Where the whole file system of a device (``major:minor``) is mounted; binds of its folders do not count."""
+    lines = [line.split(" ") for line in mountinfo.splitlines()]
+    return [fields[4] for fields in lines if len(fields) > 5 and fields[2] == device and fields[3] == "/"]
+
+
 def file_system_size(head: bytes) -> int | None:
     """The size in bytes that the ext4 or xfs file system at the head of a device believes in."""
     if head[:4] == b"XFSB" and len(head) >= 16:

@@ -20,6 +20,7 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils._mounts import
     file_system_size,
     has_grown,
     mount_points,
+    mounted_at,
     parse_blkid,
     xfs_log_size,
 )
@@ -78,7 +79,15 @@ class Host:
             entries=() if mounted or not path.is_dir() else names_in(path),
             content=self.content(mount.source) if is_disk and not mounted else None,
             grown=is_disk and self.grown(mount, mounted),
+            elsewhere=self.elsewhere(mount.source) if is_disk and not mounted else (),
         )
+
+    def elsewhere(self, device: str) -> tuple[str, ...]:
+        if not Path(device).exists():
+            return ()
+        number = Path(device).stat().st_rdev
+        name = f"{os.major(number)}:{os.minor(number)}"
+        return tuple(mounted_at(self.mountinfo.read_text(encoding="utf-8"), name))
 
     def content(self, device: str) -> Mapping[str, str] | None:
         """What is on a device. A device that is not there (yet) counts as blank; the writes look again."""

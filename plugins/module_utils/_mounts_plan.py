@@ -15,7 +15,8 @@ from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile imp
 
 @dataclass(frozen=True)
 class State:
-    """What a host has of a mount. ``content``: what blkid found on a disk that is not mounted (None: nothing)."""
+    """What a host has of a mount. ``content``: what blkid found on a disk that is not mounted (None: nothing);
+    ``elsewhere``: where else that disk is mounted."""
 
     mounted: bool = False
     unit: str | None = None
@@ -25,6 +26,7 @@ class State:
     entries: tuple[str, ...] = ()
     content: Mapping[str, str] | None = None
     grown: bool = False
+    elsewhere: tuple[str, ...] = ()
 
 
 class Writes(Protocol):
@@ -86,6 +88,7 @@ def mount_steps(mount: Mount, state: State, format_: str, writes: Writes) -> lis
     if not state.mounted:
         refuse_full(mount, state.entries)
         if mount.kind == "disk":
+            refuse_elsewhere(mount, state.elsewhere)
             refuse_other_content(mount, state.content, format_)
             if state.content is None:
                 steps.append(Step(f"make {mount.fstype} on {mount.source}", lambda: writes.format(mount)))
@@ -111,6 +114,16 @@ def refuse_full(mount: Mount, entries: Sequence[str]) -> None:
             " Mounting would hide it; move it away first",
             path=mount.path,
             entries=sorted(entries)[:50],
+        )
+
+
+def refuse_elsewhere(mount: Mount, places: Sequence[str]) -> None:
+    """The system's own disk would pass for one of ours: it too holds the wanted file system."""
+    if places:
+        raise Failure(
+            f"Unable to mount {mount.name} at {mount.path}: {mount.source} is mounted at {', '.join(places)} already."
+            " Name another disk, or unmount it there",
+            places=list(places),
         )
 
 

@@ -13,7 +13,8 @@ description:
   - Takes the whole list; writes one C(.mount) unit each, enabled and mounted, and the directory below it.
   - Nobody shall write into a mount point while nothing is mounted there, so the bare directory gets mode 0000 and,
     where the file system can, the immutable flag. A directory that already holds something is refused.
-  - A blank disk is formatted; a disk with any signature or any data at its beginning never is.
+  - A blank disk is formatted; a disk with any signature or any data at its beginning never is. A disk that is mounted
+    somewhere else, as the system's own, is refused.
   - A file system grows when its disk has grown.
 author: The homelab.mediaserver authors (@homelab)
 attributes:

@@ -148,6 +148,18 @@ def test_blank_disk_is_formatted_once(run, machine, database):
     assert not run(database(disk))["changed"]
 
 
+def test_disk_that_is_mounted_elsewhere_is_refused(run, machine, database):
+    """As the system's own: it holds ext4 too. A bind of one of its folders is no such mount."""
+    disk = machine.disk("card", b"", "ext4")  # a file has device number 0:0
+    machine.mountinfo.write_text("1 0 0:0 /immich /srv/bound rw - ext4 x rw\n")
+    assert run(database(disk), check=True)["changed"]
+    machine.mountinfo.write_text("1 0 0:0 / / rw - ext4 x rw\n2 0 0:0 / /boot rw - ext4 x rw\n")
+    for check in (True, False):
+        result = run(database(disk), check=check)
+        assert result.failed and f"{disk} is mounted at /, /boot already" in result["msg"]
+    assert not machine.writes
+
+
 @pytest.mark.parametrize(
     ("content", "signature", "found"),
     [
