@@ -31,12 +31,14 @@ def play(book: str, inventory: str, folder: Path, **more: str) -> subprocess.Com
     return subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("system", ["homelab", "single-vm"])
+@pytest.mark.parametrize("system", ["homelab", "single-vm", "raspberrypi"])
 def test_answers_become_an_environment_that_is_planned(system: str, tmp_path: Path) -> None:
     (tmp_path / "key.pub").write_text(KEY)
     answers = {"domain": "films.example.net", "lan": "10.20.30.0/24", "ssh_key": str(tmp_path / "key.pub")}
     if system == "homelab":
         answers["dyndns_password"] = PASSWORD
+    if system == "raspberrypi":
+        answers |= {"azure_key": PASSWORD, "cloudflare_token": "another-planted-password", "azure_account": "family"}
     (tmp_path / "answers.yml").write_text(yaml.safe_dump(answers))
     told = {"new_name": "mine", "new_system": system, "new_answers": str(tmp_path / "answers.yml")}
     written = play("new_environment.yml", "localhost,", tmp_path, **told)
@@ -44,7 +46,7 @@ def test_answers_become_an_environment_that_is_planned(system: str, tmp_path: Pa
     planned = play("new_secrets.yml", str(tmp_path / "mine"), tmp_path)
     assert planned.returncode == 0, planned.stdout + planned.stderr
     assert "films.example.net" in planned.stdout and "10.20.30." in planned.stdout
-    assert PASSWORD not in written.stdout + written.stderr + planned.stdout
+    assert "planted-password" not in written.stdout + written.stderr + planned.stdout
     vault = tmp_path / "mine/.secrets/vault.yml"
     assert vault.stat().st_mode & 0o777 == 0o600
     assert vault.read_text().startswith("$ANSIBLE_VAULT")
