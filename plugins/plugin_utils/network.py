@@ -12,6 +12,8 @@ from .model import Host, Site
 from .problems import Where, suggest
 
 DERIVED = ("internet", "edge", "monitoring", "node")
+USUAL = ("lan", "vpn")
+"""Zones that the collection's catalog speaks of; a home that has none of the name simply has nobody there."""
 SHARED_NETWORKS = ("monitoring", "proxy")
 SHARED_PREFIX = 24
 
@@ -214,20 +216,19 @@ def check_pool(site: Site) -> None:
 
 
 def check_reach(site: Site) -> None:
-    """Every zone that is named must exist."""
+    """Every zone that the inventory names must exist; the catalog may name the usual ones too."""
     known = [*site.values["site_zones"], *DERIVED]
+    usual = [*known, *USUAL]
     for service in site.services.values():
         for port in service.ports.values():
+            mine = (service.placement["ports"].get(port.name) or {}).get("reach") is not None
+            where = service.where.at("ports", port.name, "reach") if mine else service.entry.where.at("reach")
             for zone in port.reach:
-                unknown_zone(site, service.entry.where.at("reach"), zone, known)
+                unknown_zone(site, where, zone, known if mine else usual)
+        mine = bool((service.placement["route"] or {}).get("allow"))
+        where = (service.where if mine else service.entry.where).at("route", "allow")
         for zone in (service.route or {}).get("allow") or []:
-            unknown_zone(site, service.entry.where.at("route", "allow"), zone, known)
-        if (
-            "edge" in (zone for port in service.ports.values() for zone in port.reach)
-            and service.route
-            and not site.doors()
-        ):
-            continue
+            unknown_zone(site, where, zone, known if mine else usual)
     for zone in site.values["site_admin"]["reach"]:
         unknown_zone(site, site.where("site_admin", "reach"), zone, known)
     for host in site.hosts.values():

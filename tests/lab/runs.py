@@ -15,7 +15,7 @@ from ansible.parsing.vault import VaultLib, VaultSecret
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LAB = ROOT / "tests" / "lab" / "lab.py"
-INVENTORY = ROOT / "inventories" / "lab"
+INVENTORY = Path(os.environ.get("MEDIASERVER_LAB_INVENTORY", ROOT / "inventories" / "lab"))
 SECRETS = Path(os.environ.get("MEDIASERVER_LAB_SECRETS", INVENTORY / ".secrets"))
 LOGS = ROOT / ".lab" / "logs"
 GUESTS = {"vm-extranet": "10.77.1.111", "vm-intranet": "10.77.1.101"}

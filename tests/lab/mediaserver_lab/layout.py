@@ -134,6 +134,7 @@ NODE = next(m for m in MACHINES if m.name == "pve")
 NODE_MOUNTS: dict[str, str] = {
     "/tank-hdd": f"{STATE}/pve/tank-hdd",
     "/tank-ssd": f"{STATE}/pve/tank-ssd",
+    "/tank": f"{STATE}/pve/tank",
     "/var/lib/vz": f"{STATE}/pve/vz",
 }
 """Folders of the node that guests may get by virtiofs or that hold images: path on the node -> on the Docker host."""
@@ -141,5 +142,6 @@ API_STATE = "/var/lib/fake-pve"
 """Where the fake API keeps its state on the node."""
 NODE_FOLDERS: tuple[str, ...] = (
     "/tank-hdd/media", "/tank-hdd/photos", "/tank-hdd/backups", "/tank-hdd/logs", "/tank-ssd/appdata",
+    "/tank/media", "/tank/photos", "/tank/backups", "/tank/appdata",
     "/var/lib/vz/images", "/var/lib/vz/import", "/var/lib/vz/snippets", "/var/lib/vz/template/iso",
 )  # fmt: skip

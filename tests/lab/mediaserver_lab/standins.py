@@ -3,14 +3,18 @@
 
 ``tests/lab/standins/<name>/`` holds a Dockerfile and ``standin.json``:
 ``{"image": "docker.io/jellyfin/jellyfin:10.11.11", "base": "mediaserver-lab/standin-base"}``.
-A guest asks for ``10.77.1.5:5000/docker.io/jellyfin/jellyfin:10.11.11``.
+A guest asks for ``10.77.1.5:5000/docker.io/jellyfin/jellyfin:10.11.11``. ``"program"`` names a program of the test tools
+(.venv/bin) that lies beside the Dockerfile while the image is built.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import struct
+import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -37,6 +41,7 @@ class StandIn:
     image: str
     base: str
     folder: Path
+    program: str = ""
 
     @property
     def local(self) -> bool:
@@ -50,7 +55,7 @@ def load(folder: Path = LAB_DIR / "standins") -> list[StandIn]:
     for path in sorted(folder.glob("*/standin.json")):
         data = json.loads(path.read_text())
         base = data.get("base", f"{PREFIX}/debian")
-        found.append(StandIn(path.parent.name, data["image"], base, path.parent))
+        found.append(StandIn(path.parent.name, data["image"], base, path.parent, data.get("program", "")))
     ordered: list[StandIn] = []
     while found:
         waiting = {standin.image for standin in found}
@@ -104,12 +109,24 @@ def wait_for_registry(address: str, seconds: float = 60) -> None:
             time.sleep(0.3)
 
 
+def tool(name: str) -> Path:
+    """A program of the test tools."""
+    found = Path(sys.executable).parent / name
+    if not found.exists():
+        raise LabError(f"{found} is missing: tools/setup --lab installs it")
+    return found
+
+
 def build(standin: StandIn, digest: str) -> str:
     """The stand-in's image, built if it is not there; returns the reference."""
     ref = reference(f"standin-{standin.name}", digest)
     if not docker_ok("image", "inspect", ref):
         begin = time.monotonic()
-        docker_build(standin.folder, [ref], None, {DIGEST_LABEL: digest})
+        with tempfile.TemporaryDirectory() as context:
+            folder = shutil.copytree(standin.folder, Path(context, standin.name))
+            if standin.program:
+                shutil.copy(tool(standin.program), folder)
+            docker_build(folder, [ref], None, {DIGEST_LABEL: digest})
         print(f"  stand-in {standin.image} ... {time.monotonic() - begin:.1f} s", flush=True)
     if standin.local:
         docker("tag", ref, f"{standin.image}:latest")

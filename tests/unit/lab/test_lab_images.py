@@ -105,3 +105,8 @@ def test_vm_images_are_valid_qcow2_and_say_what_they_are(name: str) -> None:
     assert struct.unpack(">5H", content[block : block + 10]) == (1, 1, 1, 1, 0)
     assert f"stand-in of the mediaserver lab for {name}".encode() in content
     assert content == standins.vm_image(name, size)
+
+
+def test_a_program_of_the_test_tools_must_be_there() -> None:
+    with pytest.raises(LabError, match="no-such-tool is missing: tools/setup"):
+        standins.tool("no-such-tool")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import threading
@@ -116,6 +117,30 @@ def wait_for_redis() -> None:
             time.sleep(1)
 
 
+class Metrics(http.server.BaseHTTPRequestHandler):
+    """What the real server tells Prometheus on ports of its own, in a few words."""
+
+    def do_GET(self) -> None:
+        body = b"# TYPE immich_users_total gauge\nimmich_users_total 1\n" if self.path == "/metrics" else b""
+        self.send_response(200 if body else 404)
+        self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        return
+
+
+def serve_metrics() -> None:
+    """One port for the API, one for the jobs, and none unless asked for."""
+    if not os.environ.get("IMMICH_TELEMETRY_INCLUDE"):
+        return
+    for variable, port in (("IMMICH_API_METRICS_PORT", "8081"), ("IMMICH_MICROSERVICES_METRICS_PORT", "8082")):
+        server = http.server.ThreadingHTTPServer(("", int(os.environ.get(variable, port))), Metrics)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
 def main() -> None:
     folder = find_media_folder()
     assets.media_folder = jobs.media_folder = libraries.media_folder = system.media_folder = folder
@@ -128,6 +153,7 @@ def main() -> None:
     system.log_level = os.environ.get("IMMICH_LOG_LEVEL", "")
     system.note_version()
     threading.Thread(target=jobs.run, daemon=True).start()
+    serve_metrics()
     log(NAME, f"media in {folder}, runs as uid {os.getuid()}")
     api.app.serve(int(os.environ.get("IMMICH_PORT", "2283")), "ghcr.io/immich-app/immich-server:v3.1.0")
 

@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The stage single-vm: reference system 2 whole, on one guest behind the real Traefik.
+
+The inventory is inventories/single-vm itself; only what a lab has to be different is changed (`in_the_lab`): addresses,
+the guest's image (Debian 13: Ubuntu's cannot be had here), pools that are plain folders, the registry, and who probes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = ROOT / "inventories" / "single-vm"
+INVENTORY = ROOT / ".lab" / "single-vm" / "inventory"
+# the lab's machines take their keys from this inventory
+os.environ["MEDIASERVER_LAB_SECRETS"] = str(INVENTORY / ".secrets")
+os.environ["MEDIASERVER_LAB_INVENTORY"] = str(INVENTORY)
+
+import runs
+from end_to_end import (
+    dry_run_shows_no_change_and_no_secret,
+    expect,
+    machines_up,
+    run_checks,
+    second_run_changes_nothing,
+)
+from runs import guest, play
+
+GUEST, ADDRESS, ADDRESS6 = "services", "10.77.1.111", "fd77:77:1::111"
+"""The lab's router forwards 80 and 443 to this address."""
+IMAGE = "debian-13-full"
+Tree = dict[str, Any]
+
+
+def in_the_lab(hosts: Tree, site: Tree, lab_hosts: Tree, lab_site: Tree) -> tuple[Tree, Tree]:
+    """The reference inventory on the lab's addresses, disks and images."""
+    node = hosts["all"]["children"]["proxmox"]["hosts"]["pve"]
+    lab_children = lab_hosts["all"]["children"]
+    lab_node = lab_children["proxmox"]["hosts"]["pve"]
+    node.update({key: lab_node[key] for key in ("ansible_host", "address6")})
+    body = node["node"]
+    body["api"]["host"] = lab_node["ansible_host"]
+    body["images"] = {IMAGE: lab_node["node"]["images"][IMAGE]}
+    for key in ("repositories", "reboot"):
+        body.pop(key, None)
+    # a folder instead of ZFS, which no container has; the database's disk lies with the other disks
+    pool = body["pools"]["tank"]
+    body["pools"]["tank"] = {"kind": "directory", "path": "/tank", "size": pool["size"], "datasets": datasets(pool)}
+    machine = hosts["all"]["children"]["single"]["hosts"][GUEST]
+    machine.update({"ansible_host": ADDRESS, "address6": ADDRESS6})
+    machine["guest"]["image"] = IMAGE
+    hosts["all"]["children"]["probers"] = lab_children["probers"]
+    site["site_admin"]["ssh_key_files"] = lab_site["site_admin"]["ssh_key_files"]
+    site["site_zones"]["lan"] = lab_site["site_zones"]["lan"]
+    pool_of_containers = site["site_network"]["container_pool"]
+    site["site_network"] = lab_site["site_network"] | {"container_pool": pool_of_containers}
+    site["site_router"] = lab_site["site_router"]
+    site["site_registry"] = lab_site["site_registry"]
+    site["site_storage"]["database"]["source"] = lab_site["site_storage"]["database"]["source"]
+    site["site_secrets"] = site.get("site_secrets", {}) | {"pve": lab_site["site_secrets"]["pve"]}
+    return hosts, site
+
+
+def datasets(pool: Tree) -> Tree:
+    """Sizes alone: snapshots are ZFS' matter. The database's is none of the folders."""
+    sizes = {name: body["quota"] if isinstance(body, dict) else body for name, body in pool["datasets"].items()}
+    return {name: size for name, size in sizes.items() if name != "postgres"}
+
+
+def an_inventory_of_the_lab() -> str:
+    shutil.rmtree(INVENTORY.parent, ignore_errors=True)
+    shutil.copytree(REFERENCE, INVENTORY, ignore=shutil.ignore_patterns(".secrets"))
+    lab = ROOT / "inventories" / "lab"
+    files = [Path("hosts.yml"), Path("group_vars/all/site.yml")]
+    own, labs = ([yaml.safe_load((folder / file).read_text()) for file in files] for folder in (REFERENCE, lab))
+    for file, content in zip(files, in_the_lab(own[0], own[1], labs[0], labs[1]), strict=True):
+        (INVENTORY / file).write_text(yaml.safe_dump(content, sort_keys=False))
+    shutil.copy(lab / "group_vars" / "machines.yml", INVENTORY / "group_vars" / "machines.yml")
+    return ""
+
+
+def dry_run_on_an_empty_node() -> str:
+    run = play("site.yml", "--check", "--diff")
+    expect(run.code == 0, f"--check on an empty node ended with {run.code}, see {run.log}")
+    expect(f"{GUEST} does not exist yet" in run.text, f"--check does not say that it would create it: {run.log}")
+    return f"{run.changed_total()} changes announced"
+
+
+def first_run() -> str:
+    run = play("site.yml")
+    expect(run.code == 0 and run.failed_total() == 0, f"site.yml ended with {run.code}, see {run.log}")
+    expect("surprises: 0" in run.probes_line(), f"not proved: {run.probes_line()}, see {run.log}")
+    return run.probes_line()
+
+
+def nothing_but_the_proxy_is_open_outside() -> str:
+    """As the inventory stands nothing is; with the proxy's ports opened, those two and no name."""
+    site_file = INVENTORY / "group_vars" / "all" / "site.yml"
+    before = site_file.read_text()
+    site = yaml.safe_load(before)
+    for port in site["site_services"]["traefik"]["ports"].values():
+        port["reach"] = ["internet", *port["reach"]]
+    site_file.write_text(yaml.safe_dump(site, sort_keys=False))
+    opened = play("site.yml", "--tags", "traefik,firewall")
+    expect(opened.code == 0, f"site.yml ended with {opened.code}, see {opened.log}")
+    verified = play("verify.yml")
+    expect(verified.code == 0 and "surprises: 0" in verified.probes_line(), f"not proved, see {verified.log}")
+    site_file.write_text(before)
+    back = play("site.yml", "--tags", "traefik,firewall")
+    expect(back.code == 0, f"closing it again ended with {back.code}, see {back.log}")
+    return verified.probes_line()
+
+
+def what_is_measured_arrives() -> str:
+    """Every scrape target is up: Traefik is the real one, the others are stand-ins."""
+    program = "curl -fsS http://127.0.0.1:9090/api/v1/query?query=up"
+    seen = guest(GUEST, program)
+    expect(seen.returncode == 0, f"Prometheus does not answer: {seen.stderr}")
+    series = yaml.safe_load(seen.stdout)["data"]["result"]
+    down = [one["metric"]["instance"] for one in series if one["value"][1] != "1"]
+    expect(not down, f"not scraped: {down}")
+    return ", ".join(sorted({one["metric"]["job"] for one in series}))
+
+
+CHECKS = [
+    an_inventory_of_the_lab,
+    machines_up,
+    dry_run_on_an_empty_node,
+    first_run,
+    second_run_changes_nothing,
+    dry_run_shows_no_change_and_no_secret,
+    what_is_measured_arrives,
+    nothing_but_the_proxy_is_open_outside,
+]
+
+
+if __name__ == "__main__":
+    runs.GUESTS.clear()
+    runs.GUESTS[GUEST] = ADDRESS
+    sys.exit(run_checks(CHECKS, __doc__))
