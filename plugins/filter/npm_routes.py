@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -57,9 +58,14 @@ def proxy_host(
         "websockets": route.get("websockets", True),
         "block_exploits": True,
         "access_list": PREFIX + route["service"] if guarded else "",
-        "advanced_config": advanced.get(route["service"], ""),
+        "advanced_config": hidden(route) + advanced.get(route["service"], ""),
         "enabled": True,
     }
+
+
+def hidden(route: dict[str, Any]) -> str:
+    """nginx text for the paths that nobody outside is to see."""
+    return "".join(f"location ~* ^{re.escape(path)}(/|$) {{ return 404; }}\n" for path in route.get("hidden", []))
 
 
 def npm_routes(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +28,7 @@ def traefik_routes(routes: list[dict[str, Any]], issuer: str, hsts: bool | None 
         own = guards(route, remember)
         middlewares.update(own)
         routers[name] = {
-            "rule": " || ".join(f"Host(`{domain}`)" for domain in route["domains"]),
+            "rule": rule(route),
             "entryPoints": ["websecure"],
             "service": name,
             "tls": {"certResolver": RESOLVER} if issuer == "letsencrypt" else {},
@@ -44,6 +45,14 @@ def traefik_routes(routes: list[dict[str, Any]], issuer: str, hsts: bool | None 
         http["serversTransports"] = {"unsigned": {"insecureSkipVerify": True}}
     # Traefik refuses an empty table
     return {key: value for key, value in (("http", {k: v for k, v in http.items() if v}), ("tls", tls)) if value}
+
+
+def rule(route: dict[str, Any]) -> str:
+    """Which requests are the route's: its names, without the paths that nobody outside is to see. Applications may not
+    tell small letters from capitals."""
+    names = " || ".join(f"Host(`{domain}`)" for domain in route["domains"])
+    hidden = "|".join(re.escape(path) for path in route.get("hidden", []))
+    return f"({names}) && !PathRegexp(`(?i)^/*({hidden})(/|$)`)" if hidden else names
 
 
 def guards(route: dict[str, Any], hsts: bool) -> dict[str, Any]:

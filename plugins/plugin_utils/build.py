@@ -280,6 +280,7 @@ def application(site: Site, host: Host, service: Any) -> Tree:
         "volumes": volumes,
         "folders": named_folders(service),
         "gpu": uses_gpu(site, host) and any(body["gpu"] for body in service.containers.values()),
+        "measured": bool(ports.measured(site, service)),
         "routes": [],
     }
 

@@ -147,13 +147,13 @@ def check_used(entry: Entry, problems: Problems) -> None:
                 )
             ports[port] = container
     ports.update(dict.fromkeys((spec["system"] or {}).get("ports") or {}, ""))
-    for key in ("route", "metrics"):
-        if spec[key] is not None and spec[key]["port"] not in ports:
+    for key, used in [("route", spec["route"]), *(("metrics", one) for one in spec["metrics"])]:
+        if used is not None and used["port"] not in ports:
             problems.add(
                 f"{key}-port",
                 where.at(key, "port"),
-                f"no port is named {spec[key]['port']!r}",
-                suggest(str(spec[key]["port"]), ports, "Add that port"),
+                f"no port is named {used['port']!r}",
+                suggest(str(used["port"]), ports, "Add that port"),
             )
     marker = str(spec["setup_marker"] or "").partition("/")[0]
     if marker and marker not in spec["volumes"]:

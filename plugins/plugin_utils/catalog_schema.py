@@ -202,6 +202,18 @@ SYSTEM = Table(
     required=("role",),
 )
 
+METRICS = Table(
+    {
+        "port": Text("Name of the port"),
+        "path": Text(default="/metrics", pattern="^/", wanted="a path"),
+        "hidden": Flag(
+            "Lies without a login on a port that people use: asked only where the proxy alone reaches that port, "
+            "and the proxy answers 404 to this path"
+        ),
+    },
+    required=("port",),
+)
+
 SERVICE = Table(
     {
         "summary": Text("One line: what it is for", pattern=r"^[^\n]+$", wanted="one line"),
@@ -223,11 +235,7 @@ SERVICE = Table(
         "setup_marker": Text(
             "<volume>/<file> written once a first administrator exists", pattern=r"^[^/]+/.+", wanted="<volume>/<file>"
         ),
-        "metrics": Table(
-            {"port": Text("Name of the port"), "path": Text(default="/metrics", pattern="^/", wanted="a path")},
-            "Where Prometheus asks",
-            required=("port",),
-        ),
+        "metrics": Items(METRICS, "Where Prometheus asks: one place, or a list", lone=True),
         "tile": Table(
             {
                 "group": Text("Heading", default="Services"),

@@ -10,7 +10,7 @@ from typing import Any
 from . import network, references
 from .model import Host, Service, Site, Tree
 from .placement import gpu_on
-from .ports import Opening
+from .ports import Opening, measured
 from .routes import alias
 
 LOG = {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}}
@@ -31,8 +31,7 @@ def shared_networks(site: Site, host: Host, service: Service) -> dict[str, list[
             joined[container].append(short)
 
     if host.name in site.provider_hosts("monitoring"):
-        port = service.ports.get((service.spec["metrics"] or {}).get("port") or "")
-        if port is not None:
+        for port, _entry in measured(site, service):
             join(port.container, "monitoring")
         if service.entry.provides() == "monitoring":
             for container in service.containers:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from . import addresses, network, nfs
 from .model import Host, Site, Tree
-from .ports import Opening, metrics_port
+from .ports import Opening, is_measured
 
 
 def host_rules(site: Site, host: Host, found: list[Opening]) -> list[Tree]:
@@ -20,7 +20,7 @@ def host_rules(site: Site, host: Host, found: list[Opening]) -> list[Tree]:
             continue
         label = f"{name} {port.name}"
         rules += [rule(source, port.number, port.protocol, label, name, opening.marker) for source in opening.sources]
-        if metrics_port(opening.service) is port and host.name in site.provider_hosts("monitoring"):
+        if is_measured(site, opening.service, port) and host.name in site.provider_hosts("monitoring"):
             subnet = network.shared_subnets(site).get("monitoring")
             if subnet:
                 rules.append(rule(subnet, port.number, port.protocol, f"{label} from monitoring", name))
@@ -55,7 +55,7 @@ def flows(site: Site, host: Host, found: list[Opening]) -> list[Tree]:
     ]
     for opening in found:
         zones = list(opening.port.reach)
-        if metrics_port(opening.service) is opening.port and "monitoring" not in zones:
+        if is_measured(site, opening.service, opening.port) and "monitoring" not in zones:
             zones.append("monitoring")
         for zone in zones:
             other = [one for one in site.zones.get(zone, []) if one not in map(addresses.single, host.addresses)]

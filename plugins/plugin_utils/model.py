@@ -126,9 +126,10 @@ class Service:
     @property
     def kept(self) -> dict[str, str]:
         """Volumes in backups and how often, the inventory's folders included."""
-        declared = {**((self.spec["backup"] or {}).get("volumes") or {}), **self.placement["backup"]}
+        declared = (self.spec["backup"] or {}).get("volumes") or {}
         named = {folder.volume: folder.schedule for folder in self.folders if folder.schedule}
-        return {volume: schedule for volume, schedule in {**declared, **named}.items() if schedule != "never"}
+        changed = {**declared, **named, **self.placement["backup"]}
+        return {volume: schedule for volume, schedule in changed.items() if schedule != "never"}
 
     @property
     def system(self) -> Tree | None:

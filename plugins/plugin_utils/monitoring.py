@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from .model import Host, Service, Site, Tree
-from .ports import metrics_port
+from .model import Host, Port, Service, Site, Tree
+from .ports import measured, monitoring_port
 from .references import public_url
 from .routes import alias
 
@@ -17,57 +17,45 @@ def scrape(site: Site, host: Host) -> list[Tree]:
         return []
     found = []
     for service in site.services.values():
-        port = metrics_port(service)
-        if port is None:
-            continue
-        targets, hosts = [], {}
-        for name in service.hosts:
-            if site.hosts[name].windows is not None:
-                continue
-            if name == host.name:
-                inside = f"{alias(service, port.container)}:{port.inside}"
-                target = f"host.docker.internal:{port.number}" if port.shared else inside
-            else:
-                target = f"{site.hosts[name].address}:{port.number}"
-            targets.append(target)
-            hosts[target] = name
-        if targets:
-            found.append(
-                {
-                    "job": service.name,
-                    "service": service.name,
-                    "targets": targets,
-                    "hosts": hosts,
-                    "path": service.spec["metrics"]["path"],
-                }
-            )
+        for port, entry in measured(site, service):
+            measured_on = [name for name in service.hosts if site.hosts[name].windows is None]
+            hosts = {target_of(site, host, service, port, name): name for name in measured_on}
+            if hosts:
+                body = {"job": service.name, "service": service.name, "path": entry["path"]}
+                found.append(body | {"targets": list(hosts), "hosts": hosts})
     return found
+
+
+def target_of(site: Site, host: Host, service: Service, port: Port, name: str) -> str:
+    """How the Prometheus of this host reaches a port of a service on the host ``name``."""
+    if name != host.name:
+        return f"{site.hosts[name].address}:{port.number}"
+    if port.shared:
+        return f"host.docker.internal:{port.number}"
+    return f"{alias(service, port.container)}:{port.inside}"
 
 
 def target_files(site: Site, host: Host) -> list[Tree]:
     """One file per scraped service for Prometheus' file discovery: a service's own, so that its tag brings it along."""
-    found = []
-    provider = site.provider("monitoring")
+    groups: dict[str, list[Tree]] = {}
     for entry in scrape(site, host):
-        groups = [
-            {
-                "targets": [target],
-                "labels": {"job": entry["job"], "__metrics_path__": entry["path"], "host": entry["hosts"][target]},
-            }
-            for target in entry["targets"]
-        ]
-        path = f"{site.root}/services/{provider.name if provider else ''}/files/config/targets/{entry['service']}.json"
-        found.append({"path": path, "service": entry["service"], "mode": "0644", "owner": 0, "group": 0,
-                      "secret": False, "yaml": groups})  # fmt: skip
-    return found
+        for target in entry["targets"]:
+            labels = {"job": entry["job"], "__metrics_path__": entry["path"], "host": entry["hosts"][target]}
+            groups.setdefault(entry["service"], []).append({"targets": [target], "labels": labels})
+    provider = site.provider("monitoring")
+    folder = f"{site.root}/services/{provider.name if provider else ''}/files/config/targets"
+    body = {"mode": "0644", "owner": 0, "group": 0, "secret": False}
+    return [
+        {"path": f"{folder}/{service}.json", "service": service, **body, "yaml": found}
+        for service, found in groups.items()
+    ]
 
 
 def prometheus_url(site: Site, host: Host) -> str | None:
     """Prometheus as its own host reaches it."""
     provider = site.provider("monitoring")
-    if provider is None or host.name not in provider.hosts or not provider.ports:
-        return None
-    return f"http://127.0.0.1:{next(iter(provider.ports.values())).number}"
+    port = monitoring_port(provider) if provider and host.name in provider.hosts else None
+    return f"http://127.0.0.1:{port.number}" if port else None
 
 
 def alerts(site: Site) -> list[Tree]:

@@ -17,8 +17,11 @@ ON_WINDOWS = ("backup", "ingest", "tunnel")
 
 
 def place(site: Site) -> None:
-    """Fill ``site.services`` from ``site_services``."""
+    """Fill ``site.services`` from ``site_services``, without the profiles that are left out."""
+    left_out = check_profiles(site)
     for name, body in site.values["site_services"].items():
+        if name in left_out:
+            continue
         where = site.where("site_services", name)
         entry = site.catalog.get(name)
         if entry is None:
@@ -35,6 +38,32 @@ def place(site: Site) -> None:
     for service in site.services.values():
         service.ports = find_ports(site, service)
     check_providers(site)
+
+
+def check_profiles(site: Site) -> set[str]:
+    """Names of the services that are left out: as if nobody had placed them."""
+    profiles, left_out = site.values["site_profiles"], site.values["site_leave_out"]
+    placed = site.values["site_services"]
+    for profile, members in profiles.items():
+        for index, name in enumerate(members):
+            if name not in placed:
+                otherwise = "Place it in site_services, or take it out of the profile"
+                site.problems.add(
+                    "profile-of-nothing",
+                    site.where("site_profiles", profile, index),
+                    f"site_services does not place {name!r}",
+                    suggest(name, placed, otherwise),
+                )
+    for index, profile in enumerate(left_out):
+        if profile not in profiles:
+            otherwise = f"Declare it: site_profiles: {{{profile}: [<service>, …]}}"
+            site.problems.add(
+                "unknown-profile",
+                site.where("site_leave_out", index),
+                f"no profile is called {profile!r}",
+                suggest(profile, profiles, otherwise),
+            )
+    return {name for profile in left_out for name in profiles.get(profile, [])}
 
 
 def check_hosts(site: Site, where: Where, hosts: list[str], entry: Entry) -> list[str]:

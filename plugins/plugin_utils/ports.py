@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from . import addresses, network
-from .model import Host, Port, Service, Site
+from .model import Host, Port, Service, Site, Tree
 from .problems import Where
 
 DATABASE_IMAGE = re.compile(r"(postgres|mariadb|mysql|valkey|redis|mongo)")
@@ -23,7 +23,7 @@ class Opening:
     service: Service
     port: Port
     sources: tuple[str, ...]
-    local: bool  # also needed on the host itself, by the role that configures the application
+    local: bool  # also needed on the host itself, by the role that configures the application or asks Prometheus
     marker: str = ""
 
     @property
@@ -36,7 +36,7 @@ def openings(site: Site, host: Host) -> list[Opening]:
     """All ports of a host's services."""
     found = []
     for service in site.on(host.name):
-        local = application_port(service)
+        local = application_port(service) or monitoring_port(service)
         for port in service.ports.values():
             found.append(
                 Opening(service, port, tuple(sources(site, host, service, port)), port is local, marker(service))
@@ -47,15 +47,29 @@ def openings(site: Site, host: Host) -> list[Opening]:
 def sources(site: Site, host: Host, service: Service, port: Port) -> list[str]:
     """Who may reach the port from elsewhere."""
     zones = list(port.reach)
-    if metrics_port(service) is port and site.provider("monitoring") is not None:
+    if is_measured(site, service, port):
         zones.append("monitoring")
     own = {addresses.single(address) for address in host.addresses}
     return [network_ for network_ in network.cidrs(site, zones) if network_ not in own]
 
 
-def metrics_port(service: Service) -> Port | None:
-    metrics = service.spec["metrics"]
-    return service.ports.get(metrics["port"]) if metrics else None
+def measured(site: Site, service: Service) -> list[tuple[Port, Tree]]:
+    """The ports that Prometheus asks, each with the catalog's entry of `metrics`; none without Prometheus. Ports of
+    containers that are left out are not there."""
+    if site.provider("monitoring") is None:
+        return []
+    found = [(service.ports[one["port"]], one) for one in service.spec["metrics"] if one["port"] in service.ports]
+    return [(port, one) for port, one in found if not one["hidden"] or proxy_alone(site, service, port)]
+
+
+def proxy_alone(site: Site, service: Service, port: Port) -> bool:
+    """Whether people come to the port through the proxy only: nobody's zone reaches it, no tunnel leads there."""
+    tunnelled = site.provider("tunnel") is not None and "internet" in (service.route or {}).get("allow", [])
+    return not tunnelled and not set(port.reach) - {"edge", "monitoring"}
+
+
+def is_measured(site: Site, service: Service, port: Port) -> bool:
+    return any(one is port for one, _entry in measured(site, service))
 
 
 def application_port(service: Service) -> Port | None:
@@ -64,6 +78,11 @@ def application_port(service: Service) -> Port | None:
         return None
     names = ["admin", (service.route or {}).get("port"), "web", *service.ports]
     return next((service.ports[name] for name in names if name in service.ports), None)
+
+
+def monitoring_port(service: Service) -> Port | None:
+    """Where Prometheus answers: the first port of what provides it."""
+    return next(iter(service.ports.values()), None) if service.entry.provides() == "monitoring" else None
 
 
 def marker(service: Service) -> str:
@@ -110,7 +129,7 @@ def check_database(site: Site, opening: Opening) -> None:
     kind = DATABASE_PORTS.get(opening.port.inside) or (
         "the database" if DATABASE_IMAGE.search(image_of(opening)) else ""
     )
-    metrics = metrics_port(opening.service) is opening.port
+    metrics = is_measured(site, opening.service, opening.port)
     if kind and opening.port.container and not metrics and (opening.sources or opening.port.reach):
         site.problems.add(
             "database-published",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from . import addresses
 from .model import Host, Service, Site, Tree
-from .ports import metrics_port
+from .ports import measured
 
 ANSWERS = [200, 204, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405]
 """Any of these shows that the application itself answers."""
@@ -94,8 +94,9 @@ def conversation(site: Site, service: Service | None, rule: Tree) -> Tree:
         if port == 443:
             return {"speak": "tls", "server_name": first_name(site)}
         return {"speak": "http", "path": "/", "status": ANSWERS}
-    if declared is not None and metrics_port(service) is declared and (service.route or {}).get("port") != name:
-        return {"speak": "http", "path": service.spec["metrics"]["path"]}
+    path = next((one["path"] for port_, one in measured(site, service) if port_ is declared), None)
+    if path and (service.route or {}).get("port") != name:
+        return {"speak": "http", "path": path}
     container = service.containers.get(declared.container) if declared else None
     health = (container or {}).get("health")
     if health and health["http"] and health["port"] == name:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from . import addresses, network
 from .model import Service, Site, Tree
+from .ports import measured
 from .references import domain_of
 
 
@@ -131,6 +132,9 @@ def entry(site: Site, service: Service, domain: str, upstream: Tree, proxy_host:
         "login": route["login"],
         "websockets": route["websockets"],
         "path": route["path"],
+        "hidden": [
+            one["path"] for port, one in measured(site, service) if one["hidden"] and port.name == route["port"]
+        ],
         "host": proxy_host,
     }
 

@@ -153,8 +153,12 @@ class Items:
     help: str = ""
     default: Any = ()
     least: int = 0
+    lone: bool = False  # a mapping stands for a list of it alone
 
     def clean(self, value: Any, where: Where, problems: Problems) -> Any:
+        if self.lone and isinstance(value, Mapping):
+            cleaned = self.item.clean(value, where, problems)
+            return [] if cleaned is None else [cleaned]
         if not isinstance(value, (list, tuple)):
             wrong(where, problems, value, "a list")
             return list(self.default or [])
@@ -165,7 +169,9 @@ class Items:
 
     def json(self) -> dict[str, Any]:
         shape: dict[str, Any] = {"type": "array", "items": self.item.json()}
-        return documented(self, {**shape, "minItems": self.least} if self.least else shape)
+        if self.least:
+            shape["minItems"] = self.least
+        return documented(self, {"anyOf": [self.item.json(), shape]} if self.lone else shape)
 
 
 @dataclass(frozen=True)

@@ -285,6 +285,8 @@ SITE = Table(
             },
         ),
         "site_services": Named(PLACEMENT, "Services and where they run"),
+        "site_profiles": Named(Items(Text("Service"), least=1), "Groups of services", pattern=NAME, wanted=NAME_TEXT),
+        "site_leave_out": Items(Text("Name of a profile"), "Profiles whose services are left out"),
         "site_storage": Named(STORAGE, "Storage classes", pattern=NAME, wanted=NAME_TEXT),
         "site_rclone": REMOTES,
         "site_registry": Text("Prefix of a registry mirror", default=""),

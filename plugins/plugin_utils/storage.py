@@ -39,15 +39,14 @@ def resolve(site: Site) -> None:
             # a set-up that was taken over may use the class's mount itself
             path = mount if folder.strip("/") == "." else f"{mount}/{folder.strip('/')}"
             service.volumes[name] = Volume(name, storage, path, mount, is_mounted(found))
-        for key in ("volumes", "backup"):
-            for name in service.placement[key]:
-                if name not in service.spec["volumes"]:
-                    site.problems.add(
-                        "unknown-volume",
-                        service.where.at(key, name),
-                        f"{service.name} has no such volume",
-                        suggest(name, service.spec["volumes"]),
-                    )
+        for key, name in [(key, name) for key in ("volumes", "backup") for name in service.placement[key]]:
+            if name not in service.spec["volumes"]:
+                site.problems.add(
+                    "unknown-volume",
+                    service.where.at(key, name),
+                    f"{service.name} has no such volume",
+                    suggest(name, service.spec["volumes"]),
+                )
     folders.resolve(site)
     check_databases(site)
     check_sqlite(site)

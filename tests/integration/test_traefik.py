@@ -128,7 +128,9 @@ class Proxy:
     def log(self) -> str:
         return (self.folder / "log").read_text()
 
-    def get(self, host: str, user: str = "", port: str = "websecure") -> tuple[int, dict[str, str], bytes]:
+    def get(
+        self, host: str, user: str = "", port: str = "websecure", path: str = "/"
+    ) -> tuple[int, dict[str, str], bytes]:
         headers = {"Host": host}
         if user:
             headers["Authorization"] = "Basic " + base64.b64encode(user.encode()).decode()
@@ -137,8 +139,7 @@ class Proxy:
             connection: Any = http.client.HTTPSConnection("127.0.0.1", self.ports[port], context=context, timeout=10)
         else:
             connection = http.client.HTTPConnection("127.0.0.1", self.ports[port], timeout=10)
-        path = "/metrics" if port == "metrics" else "/"
-        connection.request("GET", path, headers=headers)
+        connection.request("GET", "/metrics" if port == "metrics" else path, headers=headers)
         answer = connection.getresponse()
         return answer.status, dict(answer.headers), answer.read()
 
@@ -154,6 +155,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
         route("private", plain, allow=["192.168.77.0/24"]),
         route("guarded", plain, login="proxy"),
         route("sealed", secure, scheme="https"),
+        route("measured", plain, hidden=["/metrics"]),
     ]
     secrets = {"traefik.login_password": PASSWORD, "site.certificate": pem, "site.certificate_key": key}
     variables = {"folder": str(folder), "routes": routes, "secrets": secrets}
@@ -211,6 +213,18 @@ def test_a_login_by_the_proxy_is_asked_for_and_not_passed_on(proxy: Proxy) -> No
 
 def test_an_upstream_with_an_unsigned_certificate_is_reached(proxy: Proxy) -> None:
     assert proxy.get("sealed.home.arpa")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/METRICS", "/metrics/", "/metrics?a=b", "//metrics", "/%6Detrics", "/a/../metrics"]
+)
+def test_what_is_for_prometheus_alone_is_not_shown_outside(proxy: Proxy, path: str) -> None:
+    assert proxy.get("measured.home.arpa", path=path)[0] in (400, 404)
+
+
+@pytest.mark.parametrize("path", ["/", "/metricsy", "/web/metrics"])
+def test_all_else_of_that_name_is(proxy: Proxy, path: str) -> None:
+    assert proxy.get("measured.home.arpa", path=path)[0] == 200
 
 
 def test_a_name_without_a_route_is_nothing(proxy: Proxy) -> None:

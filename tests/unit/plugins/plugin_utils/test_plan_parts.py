@@ -166,3 +166,88 @@ def test_no_zone_but_the_declared_ones_reaches_anything(sample: Any) -> None:
             assert (name, rule["port"]) in declared
             if rule["from"] == "any":
                 assert rule["port"] in (443, 1194)
+
+
+def one_machine(sample: Any) -> dict[str, Any]:
+    """The plan's slice of a host that has everything."""
+    sample.hosts = {"box": {"ansible_host": "192.168.1.10", "memory": "16G", "gpu": True}}
+    for name in sample.site["site_services"]:
+        sample.site["site_services"][name] = {**sample.site["site_services"][name], "hosts": ["box"]}
+    for name in sample.site["site_storage"]:
+        sample.site["site_storage"][name] = {"as": "local", "mount": f"/srv/{name}"}
+    sample.site["site_accept"] += ["backup-on-protected-disk"]
+    del sample.site["site_secrets"]["pve.api_token_secret"]
+    result = sample.plan()
+    assert [problem.text() for problem in result.problems.found] == []
+    return dict(result.plan)
+
+
+def compose_of(plan: dict[str, Any], service: str, container: str) -> dict[str, Any]:
+    file = next(one for one in plan["hosts"]["box"]["files"] if one["path"].endswith(f"/{service}/compose.yaml"))
+    return dict(file["yaml"]["services"][container])
+
+
+def test_prometheus_is_asked_by_its_own_host_where_nobody_else_reaches_it(sample: Any) -> None:
+    plan = one_machine(sample)
+    assert plan["hosts"]["box"]["prometheus_url"] == "http://127.0.0.1:9090"
+    ports = compose_of(plan, "watch", "watch")["ports"]
+    assert [(one["host_ip"], one["published"]) for one in ports] == [("127.0.0.1", "9090")]
+
+
+def test_a_service_may_be_measured_in_several_places(sample: Any) -> None:
+    sample.catalog["photos"]["containers"]["server"]["ports"] |= {"jobs": {"port": 8082, "reach": []}}
+    sample.catalog["photos"]["containers"]["learning"]["ports"] = {"thoughts": {"port": 3003, "reach": []}}
+    sample.catalog["photos"]["metrics"] = [{"port": "jobs"}, {"port": "web", "path": "/m"}, {"port": "thoughts"}]
+    plan = one_machine(sample)
+    found = [one for one in plan["hosts"]["box"]["scrape"] if one["job"] == "photos"]
+    # the container that is left out is not asked
+    assert [(one["targets"], one["path"]) for one in found] == [
+        (["photos-server:8082"], "/metrics"),
+        (["photos-server:2283"], "/m"),
+    ]
+    files = [one for one in plan["hosts"]["box"]["files"] if one["path"].endswith("/targets/photos.json")]
+    assert [len(one["yaml"]) for one in files] == [2]
+    assert "monitoring" in compose_of(plan, "photos", "server")["networks"]
+    assert "8082" not in str(compose_of(plan, "photos", "server").get("ports"))
+
+
+@pytest.mark.parametrize(("reach", "hidden"), [([], ["/metrics"]), (["edge"], ["/metrics"]), (["lan"], [])])
+def test_metrics_on_everybodys_port_are_asked_only_behind_the_proxy(
+    sample: Any, reach: list[str], hidden: list[str]
+) -> None:
+    sample.catalog["films"]["metrics"] = {"port": "web", "hidden": True}
+    sample.site["site_services"]["films"]["ports"] = {"web": {"reach": reach}}
+    plan = one_machine(sample)
+    assert next(route for route in plan["routes"] if route["service"] == "films")["hidden"] == hidden
+    assert bool([one for one in plan["hosts"]["box"]["scrape"] if one["job"] == "films"]) is bool(hidden)
+    application = next(one for one in plan["hosts"]["box"]["applications"] if one["service"] == "films")
+    assert application["measured"] is bool(hidden)
+
+
+def test_the_catalog_may_name_the_usual_zones_of_a_home_that_lacks_them(sample: Any) -> None:
+    sample.catalog["films"]["reach"] = ["lan", "vpn", "edge"]
+    sample.site["site_zones"].pop("vpn", None)
+    assert [problem.kind for problem in sample.plan().problems.found if problem.kind == "unknown-zone"] == []
+    sample.site["site_services"]["films"]["ports"] = {"web": {"reach": ["vpn"]}}
+    found = [problem for problem in sample.plan().problems.found if problem.kind == "unknown-zone"]
+    assert [problem.where.key for problem in found] == ["site_services.films.ports.web.reach"]
+
+
+def test_a_profile_that_is_left_out_is_as_if_nobody_had_placed_its_services(sample: Any) -> None:
+    whole = sample.plan().plan
+    sample.site["site_profiles"] = {"measuring": ["watch", "gauge", "meter"], "cinema": ["films"]}
+    assert json.dumps(sample.plan().plan) == json.dumps(whole)
+    sample.site["site_leave_out"] = ["measuring"]
+    without = sample.plan()
+    assert [problem.text() for problem in without.problems.found] == []
+    for name in ("watch", "gauge", "meter"):
+        del sample.site["site_services"][name]
+    sample.site["site_profiles"], sample.site["site_leave_out"] = {}, []
+    assert json.dumps(without.plan) == json.dumps(sample.plan().plan)
+
+
+def test_the_inventory_says_how_often_a_volume_is_backed_up(sample: Any) -> None:
+    sample.site["site_services"]["films"]["backup"] = {"media": "weekly", "config": "never"}
+    plan = sample.plan().plan
+    found = {job["name"]: job["schedule"] for job in plan["hosts"]["back"]["backups"]["jobs"]}
+    assert (found["films-media"], found.get("films-config")) == ("weekly", None)
