@@ -132,9 +132,7 @@ def entry(site: Site, service: Service, domain: str, upstream: Tree, proxy_host:
         "login": route["login"],
         "websockets": route["websockets"],
         "path": route["path"],
-        "hidden": [
-            one["path"] for port, one in measured(site, service) if one["hidden"] and port.name == route["port"]
-        ],
+        "hidden": [one["path"] for _port, one in measured(site, service) if one["hidden"]],
         "host": proxy_host,
     }
 

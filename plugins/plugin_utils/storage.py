@@ -39,7 +39,7 @@ def resolve(site: Site) -> None:
             # a set-up that was taken over may use the class's mount itself
             path = mount if folder.strip("/") == "." else f"{mount}/{folder.strip('/')}"
             service.volumes[name] = Volume(name, storage, path, mount, is_mounted(found))
-        for key, name in [(key, name) for key in ("volumes", "backup") for name in service.placement[key]]:
+        for key, name in [(part, one) for part in ("volumes", "backup") for one in service.placement[part]]:
             if name not in service.spec["volumes"]:
                 site.problems.add(
                     "unknown-volume",

@@ -3,8 +3,8 @@
 
 ``tests/lab/standins/<name>/`` holds a Dockerfile and ``standin.json``:
 ``{"image": "docker.io/jellyfin/jellyfin:10.11.11", "base": "mediaserver-lab/standin-base"}``.
-A guest asks for ``10.77.1.5:5000/docker.io/jellyfin/jellyfin:10.11.11``. ``"program"`` names a program of the test tools
-(.venv/bin) that lies beside the Dockerfile while the image is built.
+A guest asks for ``10.77.1.5:5000/docker.io/jellyfin/jellyfin:10.11.11``. ``"program"`` names a program of the test
+tools (.venv/bin) that lies beside the Dockerfile while the image is built.
 """
 
 from __future__ import annotations
