@@ -49,8 +49,8 @@ options:
     type: int
   replace:
     description:
-      - Whether a file of another O(size) is deleted and downloaded anew. The API cannot rename, so when the download fails
-        there is none until the next run; guests that were made from it do not need it.
+      - Whether a file of another O(size) is deleted and downloaded anew. The API cannot rename, so when the download
+        fails there is none until the next run; guests that were made from it do not need it.
     type: bool
     default: false
   verify_certificates:

@@ -37,9 +37,9 @@ def shared_networks(site: Site, host: Host, service: Service) -> dict[str, list[
             for container in service.containers:
                 join(container, "monitoring")
     if host.name in site.door_hosts():
-        port = service.ports.get((service.route or {}).get("port") or "")
-        if port is not None:
-            join(port.container, "proxy")
+        routed = service.ports.get((service.route or {}).get("port") or "")
+        if routed is not None:
+            join(routed.container, "proxy")
         if service in site.doors():
             for container in service.containers:
                 join(container, "proxy")
