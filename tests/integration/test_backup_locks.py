@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A prune that was killed leaves restic's exclusive lock behind: whoever reads after it must not wait for nobody."""
+"""Nobody waits for nobody: neither for the lock of a prune that was killed, nor for a restic that waits for itself."""
 
 from __future__ import annotations
 
@@ -65,3 +65,28 @@ def test_who_reads_after_a_killed_prune_does_not_wait(
         [*PROGRAM, *verb], env=environment, capture_output=True, text=True, timeout=LONGER_THAN_ANY_VERB, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+# Stands in front of restic: what 0.18 may do when a pack cannot be stored, and, once, what it leaves when it is killed.
+STUCK = """#!/bin/sh
+case "$*" in
+*" backup "*) echo 'Save(<data/6aad22872a>) failed: write /repository/data/6a: no space left on device' >&2
+  {0} ;;
+esac
+exec {1}/restic "$@"
+"""
+
+
+@pytest.mark.parametrize("does", ["exec sleep 600", "trap '' TERM; while :; do sleep 1; done", "kill -9 $$"])
+def test_a_restic_that_cannot_store_ends_in_any_case(does: str, tmp_path: Path, environment: dict[str, str]) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/restic").write_text(STUCK.format(does, restic_folder()))
+    (tmp_path / "bin/restic").chmod(0o755)
+    config = tmp_path / "backup.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "grace": 1}))
+    done = subprocess.run(
+        [*PROGRAM, "run", "all"], env={**environment, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{environment['PATH']}"},
+        capture_output=True, text=True, timeout=LONGER_THAN_ANY_VERB, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Unable to back up photos" in done.stderr and "no space left on device" in done.stderr

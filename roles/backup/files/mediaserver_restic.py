@@ -7,12 +7,16 @@ import json
 import os
 import shutil
 import subprocess
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 NO_REPOSITORY = 10
 WRONG_PASSWORD = 12
 PATIENCE = 180
+GRACE = 60
+"""Seconds that restic has to end after it told that something could not be stored."""
 
 
 class Problem(Exception):
@@ -63,16 +67,18 @@ class Restic:
         self, *arguments: str, show: bool = False, patience: float | None = None
     ) -> subprocess.CompletedProcess[str]:
         """``patience`` in seconds: restic itself tries a server that does not answer for a quarter of an hour."""
-        try:
-            return subprocess.run(
-                self.command(*arguments), env=self.environment(), check=False, capture_output=not show,
-                timeout=patience, encoding="utf-8", errors="replace",
-            )  # fmt: skip
-        except subprocess.TimeoutExpired as late:
-            said = late.stderr.decode(errors="replace") if isinstance(late.stderr, bytes) else late.stderr or ""
+        argv = self.command(*arguments)
+        if show:
+            return subprocess.run(argv, env=self.environment(), check=False)
+        watched = Watched(argv, self.environment(), patience, self.config.get("grace", GRACE))
+        if watched.late:
             raise Problem(
-                f"Unable to reach {self.repository['path']} within {late.timeout:.0f} seconds: {last_words(said)}"
-            ) from None
+                f"Unable to reach {self.repository['path']} within {patience or 0:.0f} seconds: "
+                f"{last_words(watched.errors)}"
+            )
+        if watched.code < 0 or watched.failure:  # it left its lock behind; whoever comes next would wait for it
+            Watched(self.command("unlock"), self.environment(), PATIENCE, GRACE)
+        return subprocess.CompletedProcess(argv, watched.code, watched.output, watched.errors)
 
     def process(self, *arguments: str) -> subprocess.Popen[bytes]:
         """A call whose output is read while it runs; what it complains of goes to our own standard error."""
@@ -112,6 +118,57 @@ class Restic:
         if result.returncode not in (0, NO_REPOSITORY):
             raise Problem(f"Unable to open {self.repository['path']}: {last_words(result.stderr)}")
         return result.returncode == 0
+
+
+class Watched:
+    """A run of restic that ends in any case.
+
+    restic 0.18 waits for itself for ever when a pack cannot be stored while the last ones are handed over (seen with a
+    full disk: its uploader has ended, the archiver does not know). So it is stopped a while after it told of a failure.
+    """
+
+    def __init__(self, argv: list[str], environment: dict[str, str], patience: float | None, grace: float) -> None:
+        self.grace, self.late, self.failure, self.errors = grace, False, "", ""
+        self.timers: list[threading.Timer] = []
+        with subprocess.Popen(argv, env=environment, text=True, errors="replace", stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as self.process:  # fmt: skip
+            assert self.process.stdout
+            if patience is not None:
+                self.after(patience, self.give_up)
+            reader = threading.Thread(target=self.read)
+            reader.start()
+            self.output = self.process.stdout.read()
+            reader.join()
+            self.code = self.process.wait()
+        for timer in self.timers:
+            timer.cancel()
+        self.errors += self.failure  # the last words, as they say why
+
+    def read(self) -> None:
+        """What it complains of. The first thing that could not be stored starts the clock."""
+        assert self.process.stderr
+        told = False
+        for line in self.process.stderr:
+            self.errors += line
+            if not told and line.startswith("Save(") and ") failed: " in line:
+                told = True
+                self.after(self.grace, self.stop, line)
+
+    def after(self, seconds: float, what: Callable[..., None], *arguments: str) -> None:
+        timer = threading.Timer(seconds, what, arguments)
+        timer.daemon = True
+        timer.start()
+        self.timers.append(timer)
+
+    def give_up(self) -> None:
+        self.late = True
+        self.process.kill()
+
+    def stop(self, reason: str) -> None:
+        """Asked to, it takes its lock along; else by force."""
+        self.failure = reason
+        self.after(self.grace, self.process.kill)
+        self.process.terminate()
 
 
 def last_words(text: str) -> str:
