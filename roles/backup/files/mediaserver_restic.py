@@ -130,7 +130,7 @@ class Watched:
     def __init__(self, argv: list[str], environment: dict[str, str], patience: float | None, grace: float) -> None:
         self.grace, self.late, self.failure, self.errors = grace, False, "", ""
         self.timers: list[threading.Timer] = []
-        with subprocess.Popen(argv, env=environment, text=True, errors="replace", stdout=subprocess.PIPE,
+        with subprocess.Popen(argv, env=environment, encoding="utf-8", errors="replace", stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE) as self.process:  # fmt: skip
             assert self.process.stdout
             if patience is not None:
