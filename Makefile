@@ -8,9 +8,8 @@ PLAYBOOK = .venv/bin/ansible-playbook -i inventories/$(ENV)
 QUERY_ARG = {"plan_query": "$(call quote,$(QUERY))"}
 SERVICE_ARGS = $(if $(SERVICE),-e service=$(SERVICE))
 quote = $(subst ','\'',$(subst ",\",$(subst \,\\,$(1))))
-RESTORE_ARGS = $(SERVICE_ARGS) $(foreach name,HOST AT REPOSITORY JOB FILE OF CONFIRM TO,$(if $(findstring command,$(origin $(name))),-e '{"$(shell echo $(name) | tr A-Z a-z)": "$(call quote,$($(name)))"}'))
 given = $(foreach name,$(1),$(if $(findstring command,$(origin $(name))),-e '{"$(shell echo $(name) | tr A-Z a-z)": "$(call quote,$($(name)))"}'))
-RESTORE_ARGS = $(SERVICE_ARGS) $(call given,HOST AT REPOSITORY JOB FILE OF CONFIRM)
+RESTORE_ARGS = $(SERVICE_ARGS) $(call given,HOST AT REPOSITORY JOB FILE OF ANY_VERSION CONFIRM TO)
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -58,7 +57,7 @@ prune: ## let old snapshots go where the hosts may only add (append_only), from 
 	$(PLAYBOOK) playbooks/prune.yml
 snapshots: ## what can be restored (SERVICE=, HOST=, REPOSITORY=)
 	@$(PLAYBOOK) playbooks/restore.yml $(RESTORE_ARGS)
-restore: ## bring back a service or host (SERVICE=, HOST=, AT=2026-11-20, REPOSITORY=, JOB= FILE=, CONFIRM=yes)
+restore: ## bring back a service or host (SERVICE=, HOST=, AT=2026-11-20, REPOSITORY=, JOB= FILE=, ANY_VERSION=yes, CONFIRM=yes)
 	$(PLAYBOOK) playbooks/restore.yml -e restore=true $(RESTORE_ARGS)
 drill: ## prove that the backups come back (a timer does it monthly)
 	@$(PLAYBOOK) playbooks/restore_drill.yml $(SERVICE_ARGS)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""mediaserver-backup rebuild, on real restic and SQLite: what was lost, what was not, and runs that are killed."""
+"""mediaserver-backup rebuild and restore, on real restic and SQLite: what was lost, what was not, runs that are killed,
+data of another host, and data that other images wrote. Docker is a stand-in that says which images there are."""
 
 from __future__ import annotations
 
@@ -31,6 +32,10 @@ if [ "$count" = "$(cat "{0}/kill" 2>/dev/null)" ]; then kill -9 $PPID; exit 1; f
 exec {1} "$@"
 """
 
+DOCKER = """#!/bin/sh
+if [ "$1" = ps ]; then cat "{0}/running" 2>/dev/null; else cat "{0}/project/compose.yaml"; fi
+"""
+
 
 class Host:
     """Two services: `app` with a folder and a SQLite database in it, `notes` with a folder."""
@@ -40,7 +45,7 @@ class Host:
         self.app, self.notes = folder / "srv/app", folder / "srv/notes"
         database = {"kind": "sqlite", "file": str(self.app / "app.db"), "mount": None}
         excluded = [f"{self.app}/app.db{suffix}" for suffix in ("", "-wal", "-shm", "-journal")]
-        common = {"schedule": "daily", "keep": {"daily": 7}}
+        common = {"schedule": "daily", "keep": {"daily": 7}, "directory": str(folder / "project")}
         jobs = [
             {"name": "app-data", "service": "app", "paths": [{"path": str(self.app)}], "exclude": excluded},
             {"name": "app-main", "service": "app", "database": database},
@@ -57,8 +62,21 @@ class Host:
         (folder / "backup.json").write_text(json.dumps(config))
         (folder / "bin").mkdir()
         (folder / "bin/restic").write_text(SHIM.format(folder, restic_folder() / "restic"))
-        (folder / "bin/restic").chmod(0o755)
+        (folder / "bin/docker").write_text(DOCKER.format(folder))
+        for program in ("restic", "docker"):
+            (folder / "bin" / program).chmod(0o755)
         (folder / "bin/mediaserver-backup").write_text(PROGRAM)
+
+    def images(self, running: str, wanted: str) -> None:
+        """What runs as `app`, and what its project would start now."""
+        (self.folder / "project").mkdir(exist_ok=True)
+        (self.folder / "running").write_text(f"app main mirror:5000/a/app:{running}\nother main b/other:1\n")
+        project = {"services": {"main": {"image": f"a/app:{wanted}"}}}
+        (self.folder / "project/compose.yaml").write_text(json.dumps(project))
+
+    def configure(self, **values: object) -> None:
+        file = self.folder / "backup.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
     def fill(self) -> None:
         (self.app / "deep").mkdir(parents=True)
@@ -101,22 +119,21 @@ SAVED = {"app/deep/file": "precious", "notes/note": "remember", "rows": "3"}
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A host that was backed up, then lost."""
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A host that was backed up, then lost: its place, and what is left of it."""
     host = Host(tmp_path_factory.mktemp("saved"))
     host.fill()
     done = host.run("run", "all")
     assert done.returncode == 0, done.stderr
-    host.lose()
-    return host.folder / "away"
+    kept = tmp_path_factory.mktemp("kept") / "away"
+    shutil.copytree(host.folder / "away", kept)
+    return host.folder, kept
 
 
 @pytest.fixture
-def lost(saved: Path, tmp_path: Path) -> Host:
+def lost(saved: tuple[Path, Path]) -> Host:
     """Snapshots hold absolute paths, so each test's host takes the place of the one that was saved."""
-    place = saved.parent
-    kept = tmp_path / "away"
-    shutil.copytree(saved, kept)
+    place, kept = saved
     shutil.rmtree(place)
     place.mkdir()
     shutil.copytree(kept, place / "away")
@@ -169,3 +186,68 @@ def test_without_a_repository_nothing_is_built_on_emptiness(lost: Host) -> None:
     shutil.rmtree(lost.folder / "away")
     done = lost.run("rebuild", "--repository", "away")
     assert done.returncode == 1 and "there is no repository" in done.stderr
+
+
+def test_another_host_gets_the_data_of_one_that_is_lost(lost: Host) -> None:
+    """Each host's repository lies in a folder of its own name."""
+    (lost.folder / "away").rename(lost.folder / "box")
+    lost.configure(host="newbox", repositories=[{"name": "away", "path": str(lost.folder / "newbox"), "mount": None}])
+    refused = lost.run("restore", "--service", "app")
+    assert refused.returncode == 1 and "there is no repository" in refused.stderr
+    for words in (["restore", "--service", "app"], ["rebuild", "--service", "notes"]):
+        done = lost.run(*words, "--repository", "away", "--host", "box")
+        assert done.returncode == 0, done.stderr
+    assert lost.files() == SAVED
+    saved = lost.run("run", "all")
+    assert saved.returncode == 0, saved.stderr
+    assert "of box" not in saved.stderr and (lost.folder / "newbox/config").exists(), (
+        "it has one of its own from now on"
+    )
+
+
+@pytest.fixture
+def upgraded(tmp_path: Path) -> Host:
+    """A host that was backed up with version 1, then with version 2, which has changed its data."""
+    host = Host(tmp_path)
+    host.fill()
+    for version in ("1", "2"):
+        host.images(version, version)
+        (host.app / "deep/file").write_text(f"of version {version}")
+        for _again in range(2):
+            done = host.run("run", "all")
+            assert done.returncode == 0, done.stderr
+    return host
+
+
+def snapshots(host: Host, tag: str) -> list[str]:
+    listed = host.run("restic", "snapshots", "--json", "--tag", tag)
+    return [one["short_id"] for one in json.loads(listed.stdout)]
+
+
+def test_data_of_another_image_are_not_restored_unasked(upgraded: Host) -> None:
+    assert len(snapshots(upgraded, "mediaserver-images")) == 2, "one record for each change, not for each run"
+    (first, *_others) = snapshots(upgraded, "app-data")
+    upgraded.configure(jobs=[one for one in json.loads((upgraded.folder / "backup.json").read_text())["jobs"]
+                             if one["name"] == "app-data"])  # fmt: skip
+    refused = upgraded.run("restore", "--service", "app", "--at", first)
+    assert refused.returncode == 1
+    assert "app: main was mirror:5000/a/app:1, is a/app:2. Nothing was touched" in refused.stderr
+    assert "ANY_VERSION=yes" in refused.stderr
+    assert (upgraded.app / "deep/file").read_text() == "of version 2"
+    newest = upgraded.run("restore", "--service", "app")
+    assert newest.returncode == 0, "through a mirror it is the same image"
+    asked = upgraded.run("restore", "--service", "app", "--at", first, "--any-version")
+    assert asked.returncode == 0 and "main was mirror:5000/a/app:1, is a/app:2" in asked.stdout
+    assert (upgraded.app / "deep/file").read_text() == "of version 1"
+    upgraded.images("2", "1")
+    same = upgraded.run("restore", "--service", "app", "--at", first)
+    assert same.returncode == 0, same.stderr
+
+
+def test_a_rebuild_says_that_images_are_others_and_goes_on(upgraded: Host) -> None:
+    upgraded.lose()
+    upgraded.images("2", "3")
+    done = upgraded.run("rebuild", "--repository", "away")
+    assert done.returncode == 0, done.stderr
+    assert "app: main was mirror:5000/a/app:2, is a/app:3" in done.stdout
+    assert (upgraded.app / "deep/file").read_text() == "of version 2"

@@ -59,6 +59,14 @@ def test_a_query_reaches_the_plan_as_it_was_written(query: str) -> None:
     assert yaml.safe_load(words[words.index("-e") + 1]) == {"plan_query": query}
 
 
+@pytest.mark.parametrize(
+    ("verb", "given"), [("restore", "ANY_VERSION=yes"), ("restore", "AT=2026-11-20"), ("recovery-kit", "TO=/media/usb")]
+)
+def test_what_is_given_reaches_the_playbook(verb: str, given: str) -> None:
+    name, _equals, value = given.partition("=")
+    assert f'{{"{name.lower()}": "{value}"}}' in dry(verb, given)
+
+
 def test_lab_destroy_leaves_nothing() -> None:
     assert "lab.py destroy --images --secrets" in dry("lab-destroy")
 

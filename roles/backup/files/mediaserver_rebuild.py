@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import mediaserver_images
 import mediaserver_manifest
 import mediaserver_snapshots
 from mediaserver_jobs import Job
@@ -117,6 +118,8 @@ def planned(
         saved = [job for job in jobs if job["name"] not in never]
         if saved:
             chosen = {job["name"]: choose(found, job["name"], "latest") for job in saved}
+            for text in mediaserver_images.others(restic, found, chosen, saved):
+                print(f"{service}: {text}: newer images migrate the data when they start, older ones cannot read them")
             work[service] = Rebuild(runner, restic, saved, chosen, stamp)
     return work
 

@@ -23,6 +23,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import mediaserver_images
 import mediaserver_snapshots
 from mediaserver_jobs import Job
 from mediaserver_platform import give_to, in_snapshot
@@ -143,6 +144,7 @@ class Restore:
         assert_mounted(database["file"], database.get("mount"))
         # not in its volume, which may be exchanged first
         stage = self.scratch / f"restoring-{job['name']}.sqlite"
+        self.scratch.mkdir(parents=True, exist_ok=True)  # a new machine has made no backup yet
         save_sqlite(self.restic, self.chosen[job["name"]], stage)
         return stage
 
@@ -289,7 +291,29 @@ def parser() -> argparse.ArgumentParser:
     found = mediaserver_snapshots.parser("restore")
     found.add_argument("--at", default="latest", help="latest, a day, a time, or a snapshot's id")
     found.add_argument("--path", help="one file or folder below the job's")
+    found.add_argument("--any-version", action="store_true", help="also what images of other versions wrote")
     return found
+
+
+def mind_images(
+    restic: Restic,
+    found: list[Snapshot],
+    chosen: dict[str, Snapshot],
+    services: dict[str, list[Job]],
+    any_version: bool,
+) -> None:
+    """An older image cannot read newer data, and a newer one may know no way from data that are too old."""
+    told = {service: mediaserver_images.others(restic, found, chosen, jobs) for service, jobs in services.items()}
+    text = "; ".join(f"{service}: {', '.join(others)}" for service, others in told.items() if others)
+    if not text:
+        return
+    if not any_version:
+        raise Problem(
+            f"Unable to restore, other images made this backup: {text}. Nothing was touched. Newer images than then "
+            "migrate the data when they start: if that is wanted, ask for it: ANY_VERSION=yes (--any-version here). "
+            "Older ones cannot read them: how to go back stands in docs/guides/upgrades.md"
+        )
+    print(f"restored into other images, as asked: {text}")
 
 
 def main(runner: Runner, options: argparse.Namespace) -> int:
@@ -311,6 +335,8 @@ def main(runner: Runner, options: argparse.Namespace) -> int:
             print(f"{name}: was never backed up to {restic.name}, is left as it is", file=sys.stderr)
         services[service] = [job for job in jobs if job["name"] not in never]
     chosen = {job["name"]: choose(found, job["name"], options.at) for jobs in services.values() for job in jobs}
+    if not options.path:
+        mind_images(restic, found, chosen, services, options.any_version)
     for service, jobs in services.items():
         one = Restore(runner, restic, jobs, chosen, stamp)
         if options.path:

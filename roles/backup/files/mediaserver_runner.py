@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import mediaserver_images
 from mediaserver_cluster import FOLDER, dump
 from mediaserver_jobs import CONFIG, PERIODS, SLACK, Job, back_up, entry, forget
 from mediaserver_metrics import metrics
@@ -62,6 +63,7 @@ class Runner:
                 failures += self.refuse(jobs, restic, problem)
                 continue
             self.state.setdefault("reachable", {})[restic.name] = 1
+            mediaserver_images.record(self.config, self.state, restic)
             done = []
             for job in jobs:
                 result = self.one(job, restic)

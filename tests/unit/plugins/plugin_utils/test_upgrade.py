@@ -152,8 +152,9 @@ def test_the_host_learns_what_to_keep_and_what_to_ask(sample: Any) -> None:
     assert films["volumes"] == [], "what it only reads, and films that it may write, are not copied"
     assert films["uncopied"] == [{"path": "/mnt/media/library", "backup": "monthly"}]
     assert upgrade.promise(films) == (
-        "films: a failed upgrade gives back nothing but its containers. Not copied: /mnt/media/library (monthly "
-        "backup); what a new version ruins there, only make restore brings back"
+        "films: a failed upgrade gives back nothing but its containers. Not copied: /mnt/media/library "
+        "(monthly backup); "
+        "what a new version ruins there, only make restore brings back"
     )
     assert upgrade.promise({**films, "uncopied": [{"path": "/x", "backup": None}]}).count("/x (NO backup)") == 1
     assert f"  {upgrade.promise(films)}" in plan_text.lines(sample.plan().plan)
