@@ -187,16 +187,19 @@ def host_plan(site: Site, host: Host) -> Tree:
     compose.check_names(site, host)
     check_gpu(site, host)
     classes = guests.classes(site, host)
-    host_files = [*files.build(site, host, openings), *monitoring.target_files(site, host)]
+    directories = storage.directories(site, host, [*backup.directories(site, host), *ingest.directories(site, host)])
+    host_files = [
+        *files.build(site, host, openings),
+        *monitoring.target_files(site, host),
+        *rclone.keepers(site, host, directories),
+    ]
     return {
         "address": host.address,
         "address6": host.address6 or None,
         "groups": host.groups,
         "architecture": host.architecture,
         "services": [service.name for service in site.on(host.name)],
-        "directories": storage.directories(
-            site, host, [*backup.directories(site, host), *ingest.directories(site, host)]
-        ),
+        "directories": directories,
         "files": host_files,
         "projects": [compose.project(site, host, service) for service in site.on(host.name) if service.containers],
         "networks": compose.networks(site, host),

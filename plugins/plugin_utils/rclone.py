@@ -18,6 +18,9 @@ from .problems import Where, suggest
 OWN_OPTIONS = ("--allow-other", "--cache-dir", "--vfs-cache-mode", "--vfs-cache-max-size", "--vfs-cache-max-age",
                "--read-only", "--uid", "--gid", "--umask", "--daemon", "--config")  # fmt: skip
 CACHE = {"cache": "10G", "cache_age": "24h", "cache_mode": "writes", "cache_path": "/var/cache/rclone"}
+# Backends that keep files only: a folder that holds none is gone when it is looked at anew
+BUCKETS = ("azureblob", "b2", "google cloud storage", "oracleobjectstorage", "qingstor", "s3", "swift")
+KEEPER = ".mediaserver"
 SOURCE = re.compile(r"([a-z][a-z0-9_-]*):(.*)")
 # Part of a guest's disk that all caches together may take; the rest is the system's, the images' and the logs'
 CACHE_SHARE = 0.5
@@ -61,6 +64,31 @@ def needed(site: Site, host: Host) -> list[str]:
             found.add(name)
             open_ += beneath(known[name])
     return [name for name in known if name in found]
+
+
+def forgets_folders(site: Site, name: str) -> bool:
+    """Whether a remote, or what it stands on, knows no empty folders."""
+    body = remotes(site).get(name)
+    if body is None:
+        return False
+    return body["type"] in BUCKETS or any(forgets_folders(site, one) for one in beneath(body) if one != name)
+
+
+def keepers(site: Site, host: Host, directories: list[Tree]) -> list[Tree]:
+    """A file for each folder of such a mount: a container whose folder is gone after an unmount would not start."""
+    mounts = [
+        str(body["mount"]).rstrip("/")
+        for _name, body in classes(site, host)
+        if not body["read_only"] and forgets_folders(site, remote_of(str(body["source"])))
+    ]
+    below = [one for one in directories if one.get("below") in mounts]
+    leaves = [one for one in below if not any(other["path"].startswith(f"{one['path']}/") for other in below)]
+    text = "Written by homelab.mediaserver: this folder is in use, and would not be there without a file.\n"
+    return [
+        {"path": f"{one['path']}/{KEEPER}", "service": one["service"], "mode": "0644", "owner": one["owner"],
+         "group": one["group"], "secret": False, "content": text}
+        for one in leaves
+    ]  # fmt: skip
 
 
 def secret_name(remote: str, option: str) -> str:

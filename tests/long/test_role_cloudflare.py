@@ -7,20 +7,18 @@ hosts' plays are left out: what they do with the tunnel's token is proved by the
 
 from __future__ import annotations
 
-import http.server
 import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.homelab.mediaserver.plugins.module_utils._http import Request
 from ansible_collections.homelab.mediaserver.tests.unit.fakes.cloudflare_fake import SECRET, TOKEN, CloudflareFake
+from ansible_collections.homelab.mediaserver.tests.unit.fakes.http_fake import serve
 
 ROOT = Path(__file__).parents[2]
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMT/Mynhb8Ir4ZXKtM7HmzosC6ru7gHq15s5U3XV4WtE a@b"
@@ -44,33 +42,12 @@ SITE: dict[str, Any] = {
 class Home:
     def __init__(self, folder: Path) -> None:
         self.folder, self.fake = folder, CloudflareFake()
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.server = serve(self.fake)
         pi = {"ansible_host": "192.168.1.50", "memory": "12G"}
         # localhost is written down only so that --limit finds a host
         hosts = {"all": {"hosts": {"localhost": {}}, "children": {"intranet": {"hosts": {"pi": pi}}}}}
         (folder / "group_vars").mkdir()
         (folder / "hosts.yml").write_text(yaml.safe_dump(hosts))
-
-    def handler(self) -> type[http.server.BaseHTTPRequestHandler]:
-        fake = self.fake
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def answer(self) -> None:
-                data = self.rfile.read(int(self.headers.get("Content-Length") or 0)) or None
-                url = f"http://127.0.0.1{self.path}"
-                response = fake(Request(self.command, url, dict(self.headers), data))
-                self.send_response(response.status)
-                self.send_header("Content-Length", str(len(response.body)))
-                self.end_headers()
-                self.wfile.write(response.body)
-
-            do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = answer
-
-            def log_message(self, *_arguments: object) -> None:
-                pass
-
-        return Handler
 
     def play(self, site: dict[str, Any], *options: str, good: bool = True) -> str:
         (self.folder / "group_vars/all.yml").write_text(yaml.safe_dump(site))

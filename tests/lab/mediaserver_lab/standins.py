@@ -145,10 +145,10 @@ def build_all(images: Images) -> dict[str, str]:
     return built | {standin.name: ref for standin, ref in zip(services, references, strict=True)}
 
 
-def publish_all(images: Images) -> None:
-    """Build every stand-in and push what the registry has not got yet."""
+def publish_all(images: Images, address: str | None = None) -> None:
+    """Build every stand-in and push what the registry (of the LAN, or at this address) has not got yet."""
     references = build_all(images)
-    address = registry_address()
+    address = address or registry_address()
     wait_for_registry(address)
     standins = load()
     wanted = digests(standins, images.digest("debian"))

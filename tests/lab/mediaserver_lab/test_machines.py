@@ -80,6 +80,7 @@ def up(
     image: str = "machine",
     inventory: str | None = None,
     disks: Sequence[str] = (),
+    publish: Sequence[str] = (),
 ) -> dict[str, str]:
     """Boot these machines (those that run stay); returns name -> address and writes an inventory if asked to."""
     addresses: dict[str, str] = {}
@@ -90,7 +91,7 @@ def up(
         reference = images.get(image)
         with step(f"test machines {', '.join(names)}"):
             for name in names:
-                addresses[name] = _boot(name, reference, secrets, [bytes_of(size) for size in disks])
+                addresses[name] = _boot(name, reference, secrets, [bytes_of(size) for size in disks], publish)
         secrets.pin((addresses[name], secrets.host_key(name)["ed25519"]["public"]) for name in names)
     with ThreadPoolExecutor(len(names)) as pool:
         list(pool.map(lambda name: machines.wait_ready(container_name(name)), names))
@@ -100,7 +101,7 @@ def up(
     return addresses
 
 
-def _boot(name: str, image: str, secrets: Secrets, sizes: Sequence[int]) -> str:
+def _boot(name: str, image: str, secrets: Secrets, sizes: Sequence[int], publish: Sequence[str]) -> str:
     address = address_of(name) or f"10.77.3.{next(number for number in range(130, 250) if number not in taken())}"
     slot, container = slot_of(address), container_name(name)
     volumes = {
@@ -108,7 +109,9 @@ def _boot(name: str, image: str, secrets: Secrets, sizes: Sequence[int]) -> str:
         f"{container}-containerd": "/var/lib/containerd",
         f"{container}-disks": "/.lab/disks",
     }
-    wanted = machines.Container(container, image, "test", TEST.name, address, f"fd77:77:3::{slot}", volumes=volumes)
+    wanted = machines.Container(
+        container, image, "test", TEST.name, address, f"fd77:77:3::{slot}", volumes=volumes, publish=publish
+    )
     machines.ensure(wanted, description(name, slot, secrets, sizes), {})
     return address
 

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import io
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -157,3 +159,25 @@ def no_sleep(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     monkeypatch.setattr("time.sleep", sleep)
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     yield now
+
+
+def serve(fake: HttpFake) -> http.server.ThreadingHTTPServer:
+    """The fake over HTTP on a free port of this machine, for whole playbooks."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            data = self.rfile.read(int(self.headers.get("Content-Length") or 0)) or None
+            response = fake(Request(self.command, f"http://127.0.0.1{self.path}", dict(self.headers), data))
+            self.send_response(response.status)
+            self.send_header("Content-Length", str(len(response.body)))
+            self.end_headers()
+            self.wfile.write(response.body)
+
+        do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = answer
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server

@@ -16,6 +16,7 @@ STANDINS = Path(__file__).parents[2] / "lab" / "standins"
 FOLDERS = sorted(file.parent.name for file in STANDINS.glob("*/Dockerfile"))
 IMAGES = {
     "cadvisor": "ghcr.io/google/cadvisor:0.60.5",
+    "cloudflared": "docker.io/cloudflare/cloudflared:2026.8.2",
     "common": "mediaserver-lab/standin-base",
     "grafana": "docker.io/grafana/grafana:12.2.0",
     "immich-machine-learning": "ghcr.io/immich-app/immich-machine-learning:v3.1.0",
@@ -42,6 +43,24 @@ def test_folder(name: str) -> None:
     first = next(line for line in (STANDINS / name / "Dockerfile").read_text().splitlines() if line.startswith("FROM"))
     assert first == f"FROM {about['base']}"
     assert f"`{name}`" in (STANDINS / "README.md").read_text()
+
+
+# --- cloudflared: no tunnel without a token
+
+
+def test_cloudflared_wants_a_token(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    program = load("cloudflared/cloudflared.py")
+    assert program.options(["tunnel", "--no-autoupdate", "--metrics", "0.0.0.0:2000", "run"]) == ("run", "0.0.0.0:2000")
+    monkeypatch.setenv("TUNNEL_TOKEN", "eyJhIjoiYSJ9")
+    program.require_token()
+    for words, said in ((["access"], "only `tunnel`"), (["tunnel", "list"], "only `run` and `ready`")):
+        with pytest.raises(SystemExit):
+            program.options(words)
+        assert said in capsys.readouterr().err
+    monkeypatch.setenv("TUNNEL_TOKEN", "none")
+    with pytest.raises(SystemExit):
+        program.require_token()
+    assert "token is not valid" in capsys.readouterr().err
 
 
 # --- Prometheus: what version 3 refuses although Debian's 2.53 would take it

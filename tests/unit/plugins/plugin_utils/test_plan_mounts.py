@@ -67,6 +67,20 @@ def test_a_mount_by_rclone_has_its_limits_and_the_owner_who_writes(cloudy: Any) 
     assert (folder["owner"], folder["group"], folder["mode"]) == (1000, 1000, "0755"), "as rclone shows it"
 
 
+def test_a_folder_in_a_bucket_holds_a_file_without_which_it_would_vanish(cloudy: Any) -> None:
+    def keepers() -> list[tuple[str, int, str]]:
+        files = planned(cloudy)["hosts"]["back"]["files"]
+        return [(one["path"], one["owner"], one["mode"]) for one in files if one["path"].endswith("/.mediaserver")]
+
+    cloudy.catalog["films"]["containers"]["films"]["volumes"]["media"] = "/media"
+    cloudy.catalog["films"]["volumes"]["media"]["folder"] = "films/library"
+    assert keepers() == [("/mnt/cloud-media/films/library/.mediaserver", 1000, "0644")], (
+        "as rclone shows it, in leaves only"
+    )
+    cloudy.site["site_rclone"]["azure"]["type"] = "webdav"
+    assert keepers() == []
+
+
 def test_a_service_is_bound_to_rclone_and_comes_back_with_the_mount(cloudy: Any) -> None:
     plan = planned(cloudy)
     unit, name = unit_of(plan, "films"), r"mnt-cloud\x2dmedia"
