@@ -85,6 +85,9 @@ STAGES = [
     Stage("rebuild", "all is destroyed but kit and off-site repository; rebuilt, compared, timed", 3600, "long", [
         [PYTHON, "tests/lab/rebuild.py"],
     ], site=True),
+    Stage("single-vm", "reference system 2 whole: one Ubuntu guest behind the real Traefik", 2400, "long", [
+        [PYTHON, "tests/lab/single_vm.py"],
+    ], site=True),
     Stage("ingest-long", "ingest killed at seeded moments (50)", 2400, "long", [
         [PYTHON, "tests/faults/ingest_faults.py", "--kills", "50"],
     ]),

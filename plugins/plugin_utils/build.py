@@ -114,6 +114,7 @@ def assemble(site: Site) -> Tree:
     windows_checks.check(site)
     exposure.check_shares(site)
     raspberrypi.check(site)
+    exposure.check_tailnet(site)
     plans = {host.name: host_plan(site, host) for host in site.managed()}
     found_routes = routes.build(site)
     forwards = routes.forwards(site)
@@ -283,6 +284,7 @@ def application(site: Site, host: Host, service: Any) -> Tree:
         "volumes": volumes,
         "folders": named_folders(service),
         "gpu": uses_gpu(site, host) and any(body["gpu"] for body in service.containers.values()),
+        "containers": list(service.containers),
         "measured": bool(ports.measured(site, service)),
         "routes": [],
     }

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from . import guests
+from . import addresses, guests
 from .model import Host, Site
 from .ports import Opening, place_of
 
 PRIVATE = ("media", "photos", "database")
 EDGE_GROUP, PRIVATE_GROUP, SINGLE_GROUP = "extranet", "intranet", "single"
-DOORS = ("proxy", "vpn")
+DOORS = ("proxy", "vpn", "tailnet")
+TAILNET = "100.64.0.0/10"
 
 
 def check(site: Site, host: Host, found: list[Opening]) -> None:
@@ -52,6 +53,20 @@ def check_single(site: Site, host: Host, found: list[Opening]) -> None:
                 "single)",
                 "Remove internet from `reach` and give the service a `route`: the proxy brings it to the Internet",
             )
+
+
+def check_tailnet(site: Site) -> None:
+    """Devices that come through the tailnet are somebody's zone, else they reach nothing."""
+    provider = site.provider("tailnet")
+    if provider is not None and not any(
+        addresses.overlap(TAILNET, network) for networks in site.zones.values() for network in networks
+    ):
+        site.problems.add(
+            "tailnet-without-zone",
+            site.where("site_zones"),
+            f"{provider.name} brings devices home that no zone names: they would reach nothing",
+            f'Add one, as vpn: [{TAILNET}, "fd7a:115c:a1e0::/48"]',
+        )
 
 
 def check_shares(site: Site) -> None:

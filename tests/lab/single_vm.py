@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """The stage single-vm: reference system 2 whole, on one guest behind the real Traefik.
 
-The inventory is inventories/single-vm itself; only what a lab has to be different is changed (`in_the_lab`): addresses,
-the guest's image (Debian 13: Ubuntu's cannot be had here), pools that are plain folders, the registry, and who probes.
+The guest is a real Ubuntu 24.04 in a container. The inventory is inventories/single-vm itself; only what a lab has to
+have different is changed (`in_the_lab`): addresses, where images come from, pools that are plain folders, who probes.
 """
 
 from __future__ import annotations
@@ -28,15 +28,14 @@ import runs
 from end_to_end import (
     dry_run_shows_no_change_and_no_secret,
     expect,
-    machines_up,
     run_checks,
     second_run_changes_nothing,
 )
-from runs import guest, play
+from runs import LAB, guest, play, stream
 
 GUEST, ADDRESS, ADDRESS6 = "services", "10.77.1.111", "fd77:77:1::111"
 """The lab's router forwards 80 and 443 to this address."""
-IMAGE = "debian-13-full"
+IMAGE = "ubuntu-24.04"
 Tree = dict[str, Any]
 
 
@@ -48,7 +47,8 @@ def in_the_lab(hosts: Tree, site: Tree, lab_hosts: Tree, lab_site: Tree) -> tupl
     node.update({key: lab_node[key] for key in ("ansible_host", "address6")})
     body = node["node"]
     body["api"]["host"] = lab_node["ansible_host"]
-    body["images"] = {IMAGE: lab_node["node"]["images"][IMAGE]}
+    image = body["images"][IMAGE]
+    body["images"][IMAGE] = image | {"url": f"http://10.77.1.5:8080/images/{image['file']}"}
     for key in ("repositories", "reboot"):
         body.pop(key, None)
     # a folder instead of ZFS, which no container has; the database's disk lies with the other disks
@@ -56,7 +56,6 @@ def in_the_lab(hosts: Tree, site: Tree, lab_hosts: Tree, lab_site: Tree) -> tupl
     body["pools"]["tank"] = {"kind": "directory", "path": "/tank", "size": pool["size"], "datasets": datasets(pool)}
     machine = hosts["all"]["children"]["single"]["hosts"][GUEST]
     machine.update({"ansible_host": ADDRESS, "address6": ADDRESS6})
-    machine["guest"]["image"] = IMAGE
     hosts["all"]["children"]["probers"] = lab_children["probers"]
     site["site_admin"]["ssh_key_files"] = lab_site["site_admin"]["ssh_key_files"]
     site["site_zones"]["lan"] = lab_site["site_zones"]["lan"]
@@ -85,6 +84,18 @@ def an_inventory_of_the_lab() -> str:
         (INVENTORY / file).write_text(yaml.safe_dump(content, sort_keys=False))
     shutil.copy(lab / "group_vars" / "machines.yml", INVENTORY / "group_vars" / "machines.yml")
     return ""
+
+
+def machines_up() -> str:
+    stream([sys.executable, str(LAB), "destroy", "--keep-tests"])
+    stream([sys.executable, str(LAB), "up", "--guests", "ubuntu-machine"])
+    return ""
+
+
+def the_guest_is_ubuntu() -> str:
+    seen = guest(GUEST, "cat /etc/os-release").stdout
+    expect("VERSION_ID=\"24.04\"" in seen and "NAME=\"Ubuntu\"" in seen, f"the guest is no Ubuntu 24.04: {seen}")
+    return seen.splitlines()[0]
 
 
 def dry_run_on_an_empty_node() -> str:
@@ -135,6 +146,7 @@ CHECKS = [
     machines_up,
     dry_run_on_an_empty_node,
     first_run,
+    the_guest_is_ubuntu,
     second_run_changes_nothing,
     dry_run_shows_no_change_and_no_secret,
     what_is_measured_arrives,

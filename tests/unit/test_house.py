@@ -16,14 +16,12 @@ ACTIONS = {path.stem for path in (ROOT / "plugins/action").glob("*.py")}
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 # Roles that need other machines, guests or applications around them: the lab stage runs them whole (check, converge,
 # again, check, verify). All others have a molecule scenario of their own name.
-LAB_ROLES = {"extranet", "intranet", "host", "proxmox", "npm", "jellyfin", "immich", "ca"}
+LAB_ROLES = {"extranet", "intranet", "single", "host", "proxmox", "npm", "jellyfin", "immich", "ca"}
 # Roles that need OpenZFS in the kernel, which no container has: the stage zfs runs them so in its emulated machine.
 ZFS_ROLES = {"zfs", "zfs_snapshots"}
 
 # Roles that run on the controller and speak an API that is nobody's machine: run whole against the API's stand-in.
 CONTROLLER_ROLES = {"cloudflare"}
-# Roles that nothing runs yet; the README says so.
-NOT_RUN_ROLES = {"single"}
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -43,8 +41,6 @@ def test_every_role_has_a_scenario_or_runs_in_the_lab(role: str) -> None:
         tasks = yaml.safe_load((ROOT / "tests/zfs/converge.yml").read_text())[0]["tasks"]
         used = [task.get("ansible.builtin.import_role", {}).get("name") for task in tasks]
         assert f"homelab.mediaserver.{role}" in used, f"role {role} is not run by tests/zfs/converge.yml"
-    elif role in NOT_RUN_ROLES:
-        assert "no test builds it whole yet" in (ROOT / "README.md").read_text()
     elif role in CONTROLLER_ROLES:
         assert (ROOT / f"tests/long/test_role_{role}.py").exists(), f"no tests/long/test_role_{role}.py"
     else:

@@ -214,7 +214,7 @@ def files(machine: Machine, secrets: Secrets, images: Images) -> dict[str, tuple
     if machine is NODE:
         key, certificate = secrets.certificate(machine.addresses, machine.name)
         driver = {
-            "image": images.get("machine"),
+            "image": images.get(images.guest),
             "mounts": NODE_MOUNTS,
             "network": LAN.name,
             "subnet": LAN.subnet,

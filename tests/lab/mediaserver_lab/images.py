@@ -7,12 +7,23 @@ import hashlib
 import json
 import os
 import subprocess
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from .layout import LAB_DIR, LABEL, PREFIX
 from .shell import LabError, docker, docker_ok, run, step
 
-SUITE = "trixie"
+SUITES = {"debian": "trixie", "ubuntu": "noble"}
+"""Roots made by mmdebstrap."""
+UBUNTU = "http://archive.ubuntu.com/ubuntu"
+UBUNTU_KEYRING = (
+    f"{UBUNTU}/pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb",
+    "36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8",
+)
+"""Ubuntu's keys and the SHA-256 of their package: Debian has none that is new enough."""
 PACKAGES = ("ca-certificates",)
 PARENTS = {
     "machine": "debian",
@@ -21,6 +32,8 @@ PARENTS = {
     "prober": "machine",
     "registry": "machine",
     "prepared": "machine",
+    "ubuntu-machine": "ubuntu",
+    "ubuntu-prepared": "ubuntu-machine",
 }
 """Image -> the image it is built from; each has a folder tests/lab/images/<name> with a Dockerfile."""
 
@@ -38,7 +51,11 @@ def folder_digest(folder: Path, *more: str) -> str:
 
 
 def debian_digest(base: str | None) -> str:
-    return hashlib.sha256(json.dumps([SUITE, PACKAGES, base or "mmdebstrap"]).encode()).hexdigest()[:16]
+    return root_digest([SUITES["debian"], PACKAGES, base or "mmdebstrap"])
+
+
+def root_digest(made_of: list[object]) -> str:
+    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
 
 
 def reference(name: str, digest: str) -> str:
@@ -69,16 +86,37 @@ def docker_build(folder: Path, tags: list[str], parent: str | None, labels: dict
     run([*argv, str(folder)])
 
 
-def _bootstrap(tags: list[str], base: str | None) -> None:
+@contextmanager
+def ubuntu_sources() -> Iterator[list[str]]:
+    """Sources of Ubuntu for mmdebstrap, with a keyring that is there as long as it works."""
+    url, digest = UBUNTU_KEYRING
+    with tempfile.TemporaryDirectory() as folder, urllib.request.urlopen(url, timeout=60) as answer:
+        package = Path(folder, "keyring.deb")
+        package.write_bytes(answer.read())
+        if hashlib.sha256(package.read_bytes()).hexdigest() != digest:
+            raise LabError(f"{url} is not the file that it was")
+        run(["dpkg-deb", "--extract", str(package), folder])
+        Path(folder).chmod(0o755)
+        signed = f"[signed-by={folder}/usr/share/keyrings/ubuntu-archive-keyring.gpg]"
+        suite = SUITES["ubuntu"]
+        yield [f"deb {signed} {UBUNTU} {one} main universe" for one in (suite, f"{suite}-updates", f"{suite}-security")]
+
+
+def _bootstrap(name: str, tags: list[str], base: str | None) -> None:
     exceptions = host_apt_exceptions()
-    if base:
+    if base and name == "debian":
         docker("pull", "--quiet", base)
         for tag in tags:
             docker("tag", base, tag)
         return
     options = [f"--aptopt={line.strip().rstrip(';')}" for line in exceptions.splitlines()]
+    with ubuntu_sources() if name == "ubuntu" else nullcontext([]) as sources:
+        _make_root(name, tags, [*options, SUITES[name], "-", *sources])
+
+
+def _make_root(name: str, tags: list[str], arguments: list[str]) -> None:
     maker = subprocess.Popen(
-        ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", *options, SUITE, "-"],
+        ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -90,9 +128,9 @@ def _bootstrap(tags: list[str], base: str | None) -> None:
     errors = maker.stderr.read().decode(errors="replace")
     if maker.wait() != 0:
         docker("rmi", tags[0], check=False)
-        raise LabError(f"Unable to make a Debian root with mmdebstrap: {errors[-1500:]}")
+        raise LabError(f"Unable to make the root {name} with mmdebstrap: {errors[-1500:]}")
     if imported.returncode != 0:
-        raise LabError(f"Unable to import the Debian root: {imported.stderr.decode(errors='replace')}")
+        raise LabError(f"Unable to import the root {name}: {imported.stderr.decode(errors='replace')}")
     for tag in tags[1:]:
         docker("tag", tags[0], tag)
 
@@ -100,13 +138,19 @@ def _bootstrap(tags: list[str], base: str | None) -> None:
 class Images:
     """Builds images on demand, each at most once in a run."""
 
-    def __init__(self, base: str | None = None) -> None:
+    def __init__(self, base: str | None = None, guest: str = "machine") -> None:
         self.base = base
+        self.guest = guest
+        """What guests boot."""
         self._done: dict[str, str] = {}
 
     def digest(self, name: str) -> str:
         if name == "debian":
             return debian_digest(self.base)
+        if name == "ubuntu":
+            return root_digest([SUITES[name], PACKAGES])
+        if name == "ubuntu-machine":  # what plays the firmware there is that of Debian's
+            return folder_digest(LAB_DIR / "images" / name, self.digest(PARENTS[name]), self.digest("machine"))
         return folder_digest(LAB_DIR / "images" / name, self.digest(PARENTS[name]))
 
     def get(self, name: str) -> str:
@@ -116,10 +160,12 @@ class Images:
         ref = reference(name, self.digest(name))
         if not docker_ok("image", "inspect", ref):
             parent = self.get(PARENTS[name]) if name in PARENTS else None
+            if name == "ubuntu-machine":
+                self.get("machine")
             tags = [ref, f"{PREFIX}/{name}:latest"]
             with step(f"image {name}"):
                 if parent is None:
-                    _bootstrap(tags, self.base)
+                    _bootstrap(name, tags, self.base)
                 else:
                     docker_build(LAB_DIR / "images" / name, tags, parent)
         docker("tag", ref, f"{PREFIX}/{name}:latest")

@@ -31,8 +31,9 @@ DIGEST_LABEL = "mediaserver.lab.digest"
 VM_IMAGES: dict[str, int] = {
     "debian-13-genericcloud-amd64.qcow2": 3 << 30,
     "debian-13-generic-amd64.qcow2": 3 << 30,
+    "noble-server-cloudimg-amd64.qcow2": 3 << 30,
 }
-"""Stand-ins of Debian's images: name -> virtual size. The lab boots its own machine image whatever they hold."""
+"""Stand-ins of cloud images: name -> virtual size. The lab boots its own machine image whatever they hold."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ IMAGES = {
     "jellyfin": "docker.io/jellyfin/jellyfin:10.11.11",
     "nginx-proxy-manager": "docker.io/jc21/nginx-proxy-manager:2.15.1",
     "node-exporter": "docker.io/prom/node-exporter:v1.12.1",
+    "postgres-exporter": "quay.io/prometheuscommunity/postgres-exporter:v0.17.1",
     "prometheus": "docker.io/prom/prometheus:v3.14.0",
     "traefik": "docker.io/library/traefik:v3.7.9",
     "valkey": "docker.io/valkey/valkey:9",

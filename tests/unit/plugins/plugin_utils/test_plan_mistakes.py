@@ -292,6 +292,7 @@ CASES = [
     Case("unknown-profile", both(put("site_profiles", to={"media": ["films"]}), put("site_leave_out", to=["meda"])), SITE, "site_leave_out.0", "Did you mean media", True),
     Case("profile-of-nothing", put("site_profiles", to={"media": ["flims"]}), SITE, "site_profiles.media.0", "Did you mean films", True),
     Case("unknown-volume", put("site_services", "films", "backup", to={"meda": "daily"}), SITE, "site_services.films.backup.meda", "Did you mean media", True, name="unknown-volume-of-a-backup"),
+    Case("tailnet-without-zone", both(service("tailnet", to={"summary": "Home", "provides": "tailnet", "system": {"role": "homelab.mediaserver.tailscale"}}), put("site_services", "tailnet", to={"hosts": ["front"]})), SITE, "site_zones", "would reach nothing", True),
     Case("unknown-zone", service("films", "reach", to=["lna", "edge"]), FILMS, "reach", "Did you mean lan", True),
     Case("mounts-overlap", put("site_storage", "media", "mount", to="/mnt/appdata/media"), SITE, "site_storage.media.mount", "lie in each other", True),
     Case("database-on-network-storage", put("site_storage", "database", to={"source": "ssd/appdata", "as": "nfs", "mount": "/mnt/database"}), SITE, "site_storage.database.as", "would lie on nfs.*accept the risk", True),
