@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Stand-in for tailscale and tailscaled: joins nothing, keeps settings in a file, takes the flags that the real one takes
-and fails as its source says. Notes every command line."""
+"""Stand-in for tailscale and tailscaled: joins nothing, keeps settings in a file, takes the flags that the real one
+takes and fails as its source says. Notes every command line."""
 
 from __future__ import annotations
 

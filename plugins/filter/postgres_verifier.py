@@ -18,10 +18,14 @@ ROUNDS = 4096
 
 
 def postgres_verifier(password: str, role: str) -> str:
-    """What pg_authid.rolpassword says of it (RFC 5803), the same each time, so that it can be compared. The salt follows
-    from role and password: for generated passwords only."""
+    """What pg_authid.rolpassword says of it (RFC 5803), the same each time, so that it can be compared.
+
+    The salt follows from role and password: for generated passwords only.
+    """
     if len(password) < 20:
-        raise AnsibleFilterError("A password for a PostgreSQL role must have 20 characters or more: let it be generated")
+        raise AnsibleFilterError(
+            "A password for a PostgreSQL role must have 20 characters or more: let it be generated"
+        )
     return verifier(password, hmac.digest(password.encode(), role.encode(), "sha256")[:16])
 
 

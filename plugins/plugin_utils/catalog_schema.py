@@ -217,7 +217,9 @@ METRICS = Table(
 SERVICE = Table(
     {
         "summary": Text("One line: what it is for", pattern=r"^[^\n]+$", wanted="one line"),
-        "provides": Text("What others rely on", choices=("proxy", "tunnel", "monitoring", "backup", "vpn", "tailnet", "ingest")),
+        "provides": Text(
+            "What others rely on", choices=("proxy", "tunnel", "monitoring", "backup", "vpn", "tailnet", "ingest")
+        ),
         "containers": Named(CONTAINER, "Containers of one compose project", pattern=NAME, wanted=NAME_TEXT),
         "volumes": Named(VOLUME, "Where volumes lie", pattern=NAME, wanted=NAME_TEXT),
         "folders": Named(FOLDERS, "Settings that name folders", pattern=NAME, wanted=NAME_TEXT),

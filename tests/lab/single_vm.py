@@ -94,7 +94,7 @@ def machines_up() -> str:
 
 def the_guest_is_ubuntu() -> str:
     seen = guest(GUEST, "cat /etc/os-release").stdout
-    expect("VERSION_ID=\"24.04\"" in seen and "NAME=\"Ubuntu\"" in seen, f"the guest is no Ubuntu 24.04: {seen}")
+    expect('VERSION_ID="24.04"' in seen and 'NAME="Ubuntu"' in seen, f"the guest is no Ubuntu 24.04: {seen}")
     return seen.splitlines()[0]
 
 

@@ -69,7 +69,7 @@ class Restic:
         """``patience`` in seconds: restic itself tries a server that does not answer for a quarter of an hour."""
         argv = self.command(*arguments)
         if show:
-            return subprocess.run(argv, env=self.environment(), check=False)
+            return subprocess.run(argv, env=self.environment(), encoding="utf-8", check=False)
         watched = Watched(argv, self.environment(), patience, self.config.get("grace", GRACE))
         if watched.late:
             raise Problem(

@@ -67,7 +67,9 @@ def parser() -> argparse.ArgumentParser:
     start = commands.add_parser("up", help="networks, images and machines; what is there already stays")
     reset = commands.add_parser("reset", help="up, with an empty node: no guests, nothing on its disks")
     for command in (start, reset):
-        command.add_argument("--guests", choices=["machine", "ubuntu-machine"], default="machine", help="what they boot")
+        command.add_argument(
+            "--guests", choices=["machine", "ubuntu-machine"], default="machine", help="what they boot"
+        )
         command.add_argument("--release", choices=["8.4", "9.1"], default="9.1", help="the Proxmox VE to be like")
     destroy = commands.add_parser("destroy", help="remove containers, volumes, networks, loop devices and files")
     destroy.add_argument("--keep-tests", action="store_true", help="leave the machines for tests of roles")

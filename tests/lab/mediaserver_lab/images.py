@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from .layout import LAB_DIR, LABEL, PREFIX
@@ -110,7 +110,8 @@ def _bootstrap(name: str, tags: list[str], base: str | None) -> None:
             docker("tag", base, tag)
         return
     options = [f"--aptopt={line.strip().rstrip(';')}" for line in exceptions.splitlines()]
-    with ubuntu_sources() if name == "ubuntu" else nullcontext([]) as sources:
+    none: AbstractContextManager[list[str]] = nullcontext([])
+    with ubuntu_sources() if name == "ubuntu" else none as sources:
         _make_root(name, tags, [*options, SUITES[name], "-", *sources])
 
 
