@@ -56,7 +56,7 @@ def daemon() -> None:
 def main() -> None:
     if Path(sys.argv[0]).name == "tailscaled":
         return daemon()
-    with open("/var/log/stand-in-tailscale.log", "a") as log:
+    with Path("/var/log/stand-in-tailscale.log").open("a") as log:
         log.write(" ".join(sys.argv[1:]) + "\n")
     if os.system("systemctl is-active --quiet tailscaled"):
         fail("failed to connect to local tailscaled; it doesn't appear to be running")
