@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from ansible_collections.homelab.mediaserver.plugins.module_utils import _disk
 from ansible_collections.homelab.mediaserver.plugins.module_utils._docker import Tool
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
 
@@ -63,14 +64,8 @@ def digest(path: Path) -> str:
 
 
 def size(path: Path) -> int:
-    """Bytes on the disk; a file with several names counts once."""
-    seen: set[tuple[int, int]] = set()
-    total = 0
-    for _name, _one, info in entries(path):
-        if (info.st_dev, info.st_ino) not in seen:
-            seen.add((info.st_dev, info.st_ino))
-            total += info.st_blocks * 512
-    return total
+    """Bytes on the disk, without what earlier returns put aside."""
+    return _disk.size(one for _name, one, _info in entries(path))
 
 
 def copy_place(path: Path, stamp: str, folder: Path) -> Path:
@@ -187,16 +182,4 @@ def give_back(path: Path, note: Path) -> None:
 
 def write_json(path: Path, value: object) -> None:
     """Whole or not at all, on the disk when this returns, readable by root only."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.tmp")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(value, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(descriptor)
-    beside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    _disk.write_durably(path, json.dumps(value, indent=1, sort_keys=True))

@@ -15,20 +15,10 @@ from typing import Any
 
 from ansible_collections.homelab.mediaserver.plugins.module_utils._docker import Tool
 from ansible_collections.homelab.mediaserver.plugins.module_utils._reconcile import Failure
+from ansible_collections.homelab.mediaserver.plugins.module_utils._rows import COUNT, parse
 
 END = "-- PostgreSQL database dump complete"
 DUMP_LIMIT = 6 * 3600
-# Exact counts of all tables in one answer. What belongs to an extension comes with it, not with the dump.
-COUNT = """
-SELECT format('%I.%I', n.nspname, c.relname) || ' ' || (xpath('/row/rows/text()', query_to_xml(
-    format('SELECT count(*) AS rows FROM %I.%I', n.nspname, c.relname), false, true, '')))[1]::text
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' AND c.relpersistence <> 't'
-    AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-    AND NOT EXISTS (SELECT FROM pg_depend d
-        WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
-ORDER BY 1
-"""
 
 
 def counts(tool: Tool, container: str, database: Mapping[str, Any]) -> dict[str, int]:
@@ -36,7 +26,7 @@ def counts(tool: Tool, container: str, database: Mapping[str, Any]) -> dict[str,
     psql = ["psql", "--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"]
     login = [f"--username={database['user']}", f"--dbname={database['name']}", "--command", COUNT]
     out = tool.run(["docker", "exec", container, *psql, *login], f"count the rows of {database['name']}", 1800)
-    return {name: int(rows) for name, _space, rows in (line.rpartition(" ") for line in out.splitlines()) if name}
+    return parse(out.splitlines())
 
 
 def counted(lines: Iterable[str]) -> tuple[dict[str, int], bool]:

@@ -14,25 +14,10 @@ from typing import Any
 
 from mediaserver_psql import container_id, psql
 from mediaserver_restic import Problem, last_words, write
+from mediaserver_rows import COUNT, parse
 
 Counts = dict[str, int]
 END = "mediaserver-end-of-counts"
-# Exact counts of all tables in one answer. What belongs to an extension comes with it, not with the dump.
-COUNT = """
-SELECT format('%I.%I', n.nspname, c.relname) || ' ' || (xpath('/row/rows/text()', query_to_xml(
-    format('SELECT count(*) AS rows FROM %I.%I', n.nspname, c.relname), false, true, '')))[1]::text
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' AND c.relpersistence <> 't'
-    AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-    AND NOT EXISTS (SELECT FROM pg_depend d
-        WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
-ORDER BY 1;
-"""
-
-
-def parse(lines: list[str]) -> Counts:
-    """``schema.table 12`` -> ``{"schema.table": 12}``."""
-    return {name: int(count) for name, _space, count in (line.rpartition(" ") for line in lines) if name}
 
 
 def of_sqlite(file: Path) -> Counts:

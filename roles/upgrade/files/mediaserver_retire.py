@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import mediaserver_upgrade_data as data
+import mediaserver_disk
 from mediaserver_dumps import dump_command
 from mediaserver_jobs import CONFIG
 from mediaserver_restic import Problem, assert_mounted, last_words
@@ -108,7 +108,7 @@ def move(path: Path, folder: Path, mount: str) -> None:
     name = str(path.relative_to(mount)).replace("/", "_")
     listed, target = folder / f"{name}.manifest.json", folder / name
     if not target.exists():
-        data.write_durably(listed, json.dumps(manifest(path), indent=1) + "\n")
+        mediaserver_disk.write_durably(listed, json.dumps(manifest(path), indent=1) + "\n")
         path.rename(target)
     if (wanted := json.loads(listed.read_text())) != json.loads(json.dumps(manifest(target))):
         raise Problem(f"Unable to prove {target}: it is not what {listed} says ({len(wanted)} paths)")

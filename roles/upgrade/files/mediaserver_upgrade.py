@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mediaserver_disk
 import mediaserver_upgrade_data as data
 import mediaserver_upgrade_database as database
 from mediaserver_restic import Problem
@@ -54,7 +55,7 @@ class Journal:
 
     def write(self, **changes: Any) -> None:
         self.now.update(changes)
-        data.write_durably(self.path, json.dumps(self.now, indent=2) + "\n")
+        mediaserver_disk.write_durably(self.path, json.dumps(self.now, indent=2) + "\n")
 
 
 class Upgrade:

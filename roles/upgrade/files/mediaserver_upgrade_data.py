@@ -8,7 +8,6 @@ state; only a return copies), `reload` (a database whose files the new version c
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import mediaserver_disk
 from mediaserver_restic import Problem, assert_mounted, last_words
 
 SLACK = 64 * 2**20
@@ -169,14 +169,9 @@ def plan(request: dict[str, Any], projects: Path) -> list[dict[str, Any]]:
 
 
 def size(folder: Path) -> int:
-    """Bytes on the disk, each file once however many names it has. Files may vanish meanwhile: the service runs."""
-    seen: dict[tuple[int, int], int] = {}
-    for where, folders, files in os.walk(folder):
-        for name in (".", *folders, *files):
-            with contextlib.suppress(FileNotFoundError):
-                info = Path(where, name).lstat()
-                seen[info.st_dev, info.st_ino] = info.st_blocks * 512
-    return sum(seen.values())
+    """Bytes on the disk."""
+    return mediaserver_disk.size(Path(where, name) for where, folders, files in os.walk(folder)
+                                 for name in (".", *folders, *files))  # fmt: skip
 
 
 def copy(source: Path, target: Path) -> None:
@@ -255,22 +250,6 @@ def remove(*paths: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-
-
-def write_durably(path: Path, text: str) -> None:
-    """The old text or the new one, also after a power cut."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def command(*argv: str) -> str:

@@ -184,10 +184,10 @@ def test_what_is_not_copied_and_on_no_dataset_of_ours_is_left_alone(data: Module
 
 def test_the_journal_is_whole_or_old(data: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "state/app.json"
-    data.write_durably(target, json.dumps({"state": "preparing"}))
+    data.mediaserver_disk.write_durably(target, json.dumps({"state": "preparing"}))
     monkeypatch.setattr(os, "fsync", lambda _descriptor: (_ for _ in ()).throw(OSError("no space")))
     with pytest.raises(OSError, match="no space"):
-        data.write_durably(target, json.dumps({"state": "trying"}))
+        data.mediaserver_disk.write_durably(target, json.dumps({"state": "trying"}))
     assert json.loads(target.read_text())["state"] == "preparing"
 
 
