@@ -175,6 +175,8 @@ def pool_of(site: Site, name: str) -> str:
     body = site.storage(name) or {}
     if on_drive(body):
         return f"drive {path_on_windows(site, str(body['mount']))[:2]}"
+    if body.get("as") == "local" and any(host.wsl for host in site.hosts.values()):
+        return "drive C:"  # where the disk of the Debian inside is a file
     return (
         f"{body.get('as')}:{body.get('server') or ''}"
         if body.get("as") in ("local", "nfs", "rclone")

@@ -10,6 +10,7 @@ write drives that both see, so a storage class whose source is /mnt/d/Films is D
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from . import backup, ingest, network, rclone, repositories
 from .drives import native, path_on_windows
@@ -43,12 +44,12 @@ def host_plan(site: Site, host: Host, plans: dict[str, Tree]) -> Tree:
         "folders": folders(site, host),
         "shares": shares(site, host),
         "firewall": {
-            "windows": rules(site, host),
-            "debian": [
-                {key: one[key] for key in ("from", "port", "protocol", "comment")}
+            "windows": grouped(rules(site, host)),
+            "debian": grouped(
+                one
                 for name in inside
                 for one in [*plans[name]["firewall"]["host"], *plans[name]["firewall"]["containers"]]
-            ],
+            ),
         },
         "exclusions": [*repository_folders(site, host), *body["exclusions"]],
         "ingest": ingest_plan(site, host),
@@ -125,6 +126,17 @@ def rules(site: Site, host: Host) -> list[Tree]:
             if not any({**other, "comment": ""} == {**one, "comment": ""} for other in found):
                 found.append(one)
     return found
+
+
+def grouped(found: Iterable[Tree]) -> list[Tree]:
+    """One rule a port, as Windows' firewall takes many sources in one."""
+    kept: dict[str, Tree] = {}
+    for one in found:
+        name = f"mediaserver {one['comment']} {one['port']}/{one['protocol']}"
+        rule = kept.setdefault(name, {"name": name, "port": one["port"], "protocol": one["protocol"], "from": []})
+        if one["from"] not in rule["from"]:
+            rule["from"].append(one["from"])
+    return list(kept.values())
 
 
 def probed(site: Site) -> dict[str, list[Tree]]:

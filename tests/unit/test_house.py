@@ -22,6 +22,8 @@ ZFS_ROLES = {"zfs", "zfs_snapshots"}
 
 # Roles that run on the controller and speak an API that is nobody's machine: run whole against the API's stand-in.
 CONTROLLER_ROLES = {"cloudflare"}
+# Roles for Windows, of which there is none here: run whole on a simulated machine.
+WINDOWS_ROLES = {"windows"}
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -41,6 +43,8 @@ def test_every_role_has_a_scenario_or_runs_in_the_lab(role: str) -> None:
         tasks = yaml.safe_load((ROOT / "tests/zfs/converge.yml").read_text())[0]["tasks"]
         used = [task.get("ansible.builtin.import_role", {}).get("name") for task in tasks]
         assert f"homelab.mediaserver.{role}" in used, f"role {role} is not run by tests/zfs/converge.yml"
+    elif role in WINDOWS_ROLES:
+        assert (ROOT / f"tests/integration/test_role_{role}.py").exists(), f"no tests/integration/test_role_{role}.py"
     elif role in CONTROLLER_ROLES:
         assert (ROOT / f"tests/long/test_role_{role}.py").exists(), f"no tests/long/test_role_{role}.py"
     else:

@@ -97,10 +97,17 @@ def test_without_restic_on_windows_debian_saves_all(home: Any) -> None:
     assert {"films-media", "photos-albums-cloud"} < {job["name"] for job in plan["hosts"]["debian"]["backups"]["jobs"]}
 
 
-def test_a_drive_protects_another(home: Any) -> None:
-    assert not any(one["name"] == "backup-on-protected-disk" for one in planned(home)["warnings"])
+def test_a_drive_protects_another_and_debian_is_a_file_on_c(home: Any) -> None:
+    def told() -> list[str]:
+        return [one["message"] for one in planned(home)["warnings"] if one["name"] == "backup-on-protected-disk"]
+
+    (message,) = told()
+    assert "lies on drive C:, like appdata, which" in message
     home.site["site_storage"]["backups"]["source"] = "/mnt/d/Backups"
-    assert any("drive D:" in one["message"] for one in planned(home)["warnings"])
+    (message,) = told()
+    assert "lies on drive D:, like library, media," in message
+    home.site["site_storage"]["backups"]["source"] = "/mnt/e/Backups"
+    assert told() == []
 
 
 def test_ingest_fetches_to_the_drive(home: Any) -> None:
@@ -131,13 +138,13 @@ def test_folders_shares_users_and_their_passwords(home: Any) -> None:
 def test_windows_opens_what_debian_opens_and_no_more(home: Any) -> None:
     plan = planned(home)
     firewall = plan["windows"]["minipc"]["firewall"]
-    assert {(one["port"], one["comment"]) for one in firewall["windows"]} == {
-        (22, "management"), (445, "share films"),
-    }  # fmt: skip
-    assert all(one["from"] in ("192.168.1.0/24", "fd00:1::/64") for one in firewall["windows"])
+    assert [(one["port"], one["name"]) for one in firewall["windows"]] == [
+        (22, "mediaserver management 22/tcp"), (445, "mediaserver share films 445/tcp"),
+    ]  # fmt: skip
+    assert all(one["from"] == ["192.168.1.0/24", "fd00:1::/64"] for one in firewall["windows"])
     debian = plan["hosts"]["debian"]["firewall"]
     wanted = {(one["from"], one["port"]) for one in [*debian["host"], *debian["containers"]]}
-    assert {(one["from"], one["port"]) for one in firewall["debian"]} == wanted and wanted
+    assert {(source, one["port"]) for one in firewall["debian"] for source in one["from"]} == wanted and wanted
     probes = {one["port"] for one in plan["probes"] if one["host"] == "minipc"}
     assert probes == {22, 445}
     assert [one["name"] for one in plan["targets"] if one["address"] == "192.168.1.50"] == ["debian"]
