@@ -32,7 +32,7 @@ lab-status: ## what of the lab runs
 
 # --- the site: make VERB ENV=homelab SERVICE=jellyfin -----------------------------------------------------------------
 .PHONY: new site plan verify up down restart status guests logs vpn-profiles proxmox-access backup prune snapshots restore drill adopt upgrade retire recovery-kit recovery-passphrase open-kit rebuild
-new: ## write the inventory of a new environment: NAME=myhome (SYSTEM=homelab, single-vm or raspberrypi, ANSWERS=answers.yml)
+new: ## write the inventory of a new environment: NAME=myhome (SYSTEM=homelab, single-vm, windows or raspberrypi, ANSWERS=answers.yml)
 	@.venv/bin/ansible-playbook -i localhost, playbooks/new_environment.yml -e new_name=$(NAME) $(if $(SYSTEM),-e new_system=$(SYSTEM)) $(if $(ANSWERS),-e new_answers=$(abspath $(ANSWERS)))
 	@.venv/bin/ansible-playbook -i inventories/$(NAME) playbooks/new_secrets.yml
 site: ## build or update the whole site (SERVICE=x: that service only)

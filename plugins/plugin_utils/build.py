@@ -219,6 +219,7 @@ def host_plan(site: Site, host: Host) -> Tree:
         "upgrades": upgrade.build(site, host),
         "scrape": monitoring.scrape(site, host),
         "prometheus_url": monitoring.prometheus_url(site, host),
+        "docker": windows.docker(site, host),
         "late": ["render_gid", "gpu_devices"] if uses_gpu(site, host) else [],
         "gpu": gpu_of(site, host),
     }

@@ -59,6 +59,15 @@ def host_plan(site: Site, host: Host, plans: dict[str, Tree]) -> Tree:
     }
 
 
+def docker(site: Site, host: Host) -> Tree:
+    """What runs the containers of a Linux host, and further settings of Docker's engine."""
+    outer = site.hosts.get(host.wsl)
+    if outer is None or outer.windows is None:
+        return {"engine": True, "settings": {}}
+    # WSL's mirrored network does not let Docker's proxy answer on 127.0.0.1, the kernel does (moby issue 48056)
+    return {"engine": outer.windows["docker"] == "wsl", "settings": {"userland-proxy": False}}
+
+
 def secret_of(host: Host, user: str) -> str:
     return f"windows.{host.name}_{user.lower()}"
 

@@ -31,7 +31,7 @@ def play(book: str, inventory: str, folder: Path, **more: str) -> subprocess.Com
     return subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("system", ["homelab", "single-vm", "raspberrypi"])
+@pytest.mark.parametrize("system", ["homelab", "single-vm", "windows", "raspberrypi"])
 def test_answers_become_an_environment_that_is_planned(system: str, tmp_path: Path) -> None:
     (tmp_path / "key.pub").write_text(KEY)
     answers = {"domain": "films.example.net", "lan": "10.20.30.0/24", "ssh_key": str(tmp_path / "key.pub")}
@@ -39,6 +39,8 @@ def test_answers_become_an_environment_that_is_planned(system: str, tmp_path: Pa
         answers["dyndns_password"] = PASSWORD
     if system == "raspberrypi":
         answers |= {"azure_key": PASSWORD, "cloudflare_token": "another-planted-password", "azure_account": "family"}
+    if system == "windows":
+        answers |= {"cloudflare_token": PASSWORD, "onedrive_token": '{"access_token": "planted-password-of-rclone"}'}
     (tmp_path / "answers.yml").write_text(yaml.safe_dump(answers))
     told = {"new_name": "mine", "new_system": system, "new_answers": str(tmp_path / "answers.yml")}
     written = play("new_environment.yml", "localhost,", tmp_path, **told)
