@@ -32,10 +32,7 @@ class Azurite:
     """The emulator on this machine; its blobs survive its stop."""
 
     def __init__(self, cache: Path, folder: Path, address: str, certificate: tuple[str, str]) -> None:
-        self.cache, self.folder, self.address = cache, folder, address
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in zip(("key.pem", "cert.pem"), certificate, strict=True):
-            (folder / name).write_text(text)
+        self.cache, self.folder, self.address, self.certificate = cache, folder, address, certificate
         self.process: subprocess.Popen[bytes] | None = None
 
     def install(self) -> str:
@@ -49,6 +46,9 @@ class Azurite:
         return str(program)
 
     def start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, text in zip(("key.pem", "cert.pem"), self.certificate, strict=True):
+            (self.folder / name).write_text(text)
         argv = [self.install(), "--blobHost", self.address, "--blobPort", "443", "--location",
                 str(self.folder / "data"),
                 "--cert", str(self.folder / "cert.pem"), "--key", str(self.folder / "key.pem"), "--silent",

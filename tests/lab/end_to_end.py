@@ -233,9 +233,11 @@ CHECKS: list[Callable[[], str]] = [
 ]
 
 
-def run_checks(checks: list[Callable[[], str]], description: str | None) -> int:
+def run_checks(
+    checks: list[Callable[[], str]], description: str | None, parser: argparse.ArgumentParser | None = None
+) -> int:
     """The whole list, or what follows the one that ``--from`` names; stops at the first that does not hold."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = parser or argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--from", dest="start", choices=[check.__name__ for check in checks], help="go on from this check"
     )
