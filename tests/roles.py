@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Run the molecule scenarios of the roles, several at once, on machines of the lab.
 
-    roles.py [--role NAME ...] [--workers N]
+    roles.py [--role NAME ...] [--workers N] [--image ubuntu-prepared]
 
-Builds the lab's image `prepared` if it is not there. One line per scenario: result, seconds, CPU seconds of the
+Builds the lab's image (`prepared`: Debian 13) if it is not there. One line per scenario: result, seconds, CPU seconds of the
 controller (the machine's own are not in it). All logs are in .lab/logs/roles/, a failed one's tail is shown. The
 machines are removed at the end, however it ends. Exit code 1 when a scenario failed.
 """
@@ -205,7 +205,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--role", action="append", help="only this role's scenario; may be given several times")
     parser.add_argument("--workers", type=int, default=3, help="how many at once (3)")
+    parser.add_argument("--image", default="prepared", help="what the machines boot: prepared, ubuntu-prepared")
     arguments = parser.parse_args()
+    os.environ["MEDIASERVER_MACHINE_IMAGE"] = arguments.image  # read by molecule/default/create.yml
     everything = scenarios()
     if unknown := sorted(set(arguments.role or []) - set(everything)):
         parser.error(f"no scenario for {', '.join(unknown)}; there are: {', '.join(everything)}")
@@ -215,7 +217,7 @@ def main() -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     with alone():
         begin = time.monotonic()
-        if subprocess.run([*LAB, "image", "prepared"], cwd=ROOT, check=False).returncode != 0:
+        if subprocess.run([*LAB, "image", arguments.image], cwd=ROOT, check=False).returncode != 0:
             return 1
         print(f"{'image':<12}{'ready':<8}{time.monotonic() - begin:>7.1f} s", flush=True)
         results = run_all(names, arguments.workers)

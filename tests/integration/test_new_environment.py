@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -62,3 +63,30 @@ def test_an_answer_that_cannot_be_used_writes_nothing(tmp_path: Path) -> None:
     refused = play("new_environment.yml", "localhost,", tmp_path, **told)
     assert refused.returncode != 0 and "Did you mean domain" in refused.stdout
     assert not (tmp_path / "mine").exists()
+
+
+def test_eight_gigabytes_are_enough_as_the_guide_says(tmp_path: Path) -> None:
+    """docs/guides/single-vm.md, its figures."""
+    folder = tmp_path / "small"
+    shutil.copytree(ROOT / "inventories/single-vm", folder, ignore=shutil.ignore_patterns(".secrets"))
+    guide = (ROOT / "docs/guides/single-vm.md").read_text()
+    hosts = (folder / "hosts.yml").read_text()
+    site = yaml.safe_load((folder / "group_vars/all/site.yml").read_text())
+    for said, old, new in (
+        ("`memory: 8G`", "memory: 16G", "memory: 8G"),
+        ("`arc_max: 1G`", "arc_max: 2G", "arc_max: 1G"),
+        ("`memory: 5G`", "memory: 11G", "memory: 5G"),
+    ):
+        assert said in guide and old in hosts
+        hosts = hosts.replace(old, new)
+    (folder / "hosts.yml").write_text(hosts)
+    assert "site_leave_out: [monitoring]" in guide and "memory: {server: 1536M, database: 1G}" in guide
+    whole = play("plan.yml", str(folder), tmp_path)
+    assert whole.returncode != 0 and "the containers on services may take" in whole.stdout
+    site["site_leave_out"] = ["monitoring"]
+    site["site_services"]["jellyfin"]["memory"] = {"jellyfin": "1G"}
+    site["site_services"]["immich"] |= {"memory": {"server": "1536M", "database": "1G"}, "with": []}
+    (folder / "group_vars/all/site.yml").write_text(yaml.safe_dump(site))
+    small = play("plan.yml", str(folder), tmp_path)
+    assert small.returncode == 0, small.stdout
+    assert "grafana" not in small.stdout.partition("What runs where")[2].partition("Machines")[0]

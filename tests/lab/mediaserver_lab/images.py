@@ -24,7 +24,7 @@ UBUNTU_KEYRING = (
     "36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8",
 )
 """Ubuntu's keys and the SHA-256 of their package: Debian has none that is new enough."""
-PACKAGES = ("ca-certificates",)
+PACKAGES = {"debian": ("ca-certificates",), "ubuntu": ("ca-certificates", "apt", "ubuntu-keyring", "passwd")}
 PARENTS = {
     "machine": "debian",
     "node": "machine",
@@ -51,7 +51,7 @@ def folder_digest(folder: Path, *more: str) -> str:
 
 
 def debian_digest(base: str | None) -> str:
-    return root_digest([SUITES["debian"], PACKAGES, base or "mmdebstrap"])
+    return root_digest([SUITES["debian"], PACKAGES["debian"], base or "mmdebstrap"])
 
 
 def root_digest(made_of: list[object]) -> str:
@@ -88,7 +88,7 @@ def docker_build(folder: Path, tags: list[str], parent: str | None, labels: dict
 
 @contextmanager
 def ubuntu_sources() -> Iterator[list[str]]:
-    """Sources of Ubuntu for mmdebstrap, with a keyring that is there as long as it works."""
+    """Arguments of mmdebstrap for Ubuntu; its keyring is there as long as it works."""
     url, digest = UBUNTU_KEYRING
     with tempfile.TemporaryDirectory() as folder, urllib.request.urlopen(url, timeout=60) as answer:
         package = Path(folder, "keyring.deb")
@@ -97,9 +97,13 @@ def ubuntu_sources() -> Iterator[list[str]]:
             raise LabError(f"{url} is not the file that it was")
         run(["dpkg-deb", "--extract", str(package), folder])
         Path(folder).chmod(0o755)
-        signed = f"[signed-by={folder}/usr/share/keyrings/ubuntu-archive-keyring.gpg]"
-        suite = SUITES["ubuntu"]
-        yield [f"deb {signed} {UBUNTU} {one} main universe" for one in (suite, f"{suite}-updates", f"{suite}-security")]
+        keyring, suite = "/usr/share/keyrings/ubuntu-archive-keyring.gpg", SUITES["ubuntu"]
+        sources = [
+            f"deb [signed-by=KEYRING] {UBUNTU} {suite}{part} main universe" for part in ("", "-updates", "-security")
+        ]
+        kept = "\\n".join(sources).replace("KEYRING", keyring)
+        hook = f"--customize-hook=printf '{kept}\\n' >\"$1/etc/apt/sources.list\""
+        yield [hook, suite, "-", *(one.replace("KEYRING", folder + keyring) for one in sources)]
 
 
 def _bootstrap(name: str, tags: list[str], base: str | None) -> None:
@@ -110,14 +114,15 @@ def _bootstrap(name: str, tags: list[str], base: str | None) -> None:
             docker("tag", base, tag)
         return
     options = [f"--aptopt={line.strip().rstrip(';')}" for line in exceptions.splitlines()]
-    none: AbstractContextManager[list[str]] = nullcontext([])
-    with ubuntu_sources() if name == "ubuntu" else none as sources:
-        _make_root(name, tags, [*options, SUITES[name], "-", *sources])
+    plain = nullcontext([SUITES[name], "-"])
+    sources: AbstractContextManager[list[str]] = ubuntu_sources() if name == "ubuntu" else plain
+    with sources as more:
+        _make_root(name, tags, [*options, *more])
 
 
 def _make_root(name: str, tags: list[str], arguments: list[str]) -> None:
     maker = subprocess.Popen(
-        ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", *arguments],
+        ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES[name])}", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -149,7 +154,7 @@ class Images:
         if name == "debian":
             return debian_digest(self.base)
         if name == "ubuntu":
-            return root_digest([SUITES[name], PACKAGES])
+            return root_digest([SUITES[name], PACKAGES[name]])
         if name == "ubuntu-machine":  # what plays the firmware there is that of Debian's
             return folder_digest(LAB_DIR / "images" / name, self.digest(PARENTS[name]), self.digest("machine"))
         return folder_digest(LAB_DIR / "images" / name, self.digest(PARENTS[name]))
