@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -14,6 +15,11 @@ from typing import Any, BinaryIO
 
 NO_REPOSITORY = 10
 WRONG_PASSWORD = 12
+# restic before 0.17 (Ubuntu 24.04) ends with 1 and says so in words
+NO_REPOSITORY_TEXT = re.compile(
+    r"unable to open config file: .*(no such file|does not exist|NoSuchKey|NotFound|\b404\b)", re.IGNORECASE
+)
+WRONG_PASSWORD_TEXT = "wrong password or no key found"
 PATIENCE = 180
 GRACE = 60
 """Seconds that restic has to end after it told that something could not be stored."""
@@ -113,8 +119,11 @@ class Restic:
         """
         assert_mounted(self.repository["path"], self.repository.get("mount"))
         result = self.call("unlock", patience=self.config.get("patience", PATIENCE))
-        if result.returncode == WRONG_PASSWORD:
+        said = result.stderr or ""
+        if result.returncode == WRONG_PASSWORD or (result.returncode == 1 and WRONG_PASSWORD_TEXT in said):
             raise Problem(f"Unable to open {self.repository['path']}: it was made with another password")
+        if result.returncode == 1 and NO_REPOSITORY_TEXT.search(said):
+            return False
         if result.returncode not in (0, NO_REPOSITORY):
             raise Problem(f"Unable to open {self.repository['path']}: {last_words(result.stderr)}")
         return result.returncode == 0
@@ -172,10 +181,13 @@ class Watched:
 
 
 def last_words(text: str) -> str:
-    """The last line of what a command complained, out of restic's JSON where it speaks that."""
+    """The last line of what a command complained, out of restic's JSON where it speaks that; older ones put the
+    repository's place behind it."""
     lines = [line for line in text.strip().splitlines() if line.strip()]
     if not lines:
         return "no message"
+    if len(lines) > 2 and lines[-2].startswith("Is there a repository at"):
+        return lines[-3]
     try:
         return str(json.loads(lines[-1])["message"])
     except (ValueError, KeyError, TypeError):

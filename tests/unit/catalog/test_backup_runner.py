@@ -167,12 +167,14 @@ def test_no_dump_without_the_one_container(
         runner.backup_arguments(database("app-main"), "host")
 
 
-def repository(runner: Program, monkeypatch: pytest.MonkeyPatch, codes: list[int]) -> tuple[Any, list[str]]:
+def repository(
+    runner: Program, monkeypatch: pytest.MonkeyPatch, codes: list[int], said: str = "boom\n"
+) -> tuple[Any, list[str]]:
     asked: list[str] = []
 
     def call(_self: Any, *arguments: str, **_options: Any) -> subprocess.CompletedProcess[str]:
         asked.append(arguments[0])
-        return subprocess.CompletedProcess(arguments, codes[len(asked) - 1], "", "boom\n")
+        return subprocess.CompletedProcess(arguments, codes[len(asked) - 1], "", said)
 
     monkeypatch.setattr(runner.Restic, "call", call)
     return runner.Restic({}, {"name": "local", "path": "/r", "mount": None}), asked
@@ -182,6 +184,36 @@ def test_repository_is_made_only_when_there_is_none(runner: Program, monkeypatch
     restic, asked = repository(runner, monkeypatch, [10, 0])
     restic.ready()
     assert asked == ["unlock", "init"]
+
+
+@pytest.mark.parametrize("why", ["stat /r/config: no such file or directory", "Stat: The specified key does not exist."])
+def test_older_restic_says_in_words_that_there_is_none(
+    runner: Program, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    said = f"Fatal: unable to open config file: {why}\nIs there a repository at the following location?\n/r\n"
+    restic, asked = repository(runner, monkeypatch, [1, 0], said)
+    restic.ready()
+    assert asked == ["unlock", "init"]
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ("Fatal: wrong password or no key found\n", "another password"),
+        (
+            "Fatal: unable to open config file: Stat: connection refused\n"
+            "Is there a repository at the following location?\n/r\n",
+            "connection refused",
+        ),
+    ],
+)
+def test_what_older_restic_cannot_open_is_left_alone(
+    runner: Program, monkeypatch: pytest.MonkeyPatch, said: str, text: str
+) -> None:
+    restic, asked = repository(runner, monkeypatch, [1], said)
+    with pytest.raises(runner.Problem, match=text):
+        restic.ready()
+    assert asked == ["unlock"]
 
 
 @pytest.mark.parametrize(("code", "text"), [(12, "another password"), (1, "boom"), (11, "boom")])
