@@ -4,7 +4,7 @@
 
     roles.py [--role NAME ...] [--workers N] [--image ubuntu-prepared]
 
-Builds the lab's image (`prepared`: Debian 13) if it is not there. One line per scenario: result, seconds, CPU seconds of the
+Builds the lab's image (Debian's) if it is not there. One line per scenario: result, seconds, CPU seconds of the
 controller (the machine's own are not in it). All logs are in .lab/logs/roles/, a failed one's tail is shown. The
 machines are removed at the end, however it ends. Exit code 1 when a scenario failed.
 """

@@ -6,8 +6,8 @@ takes and fails as its source says. Notes every command line."""
 from __future__ import annotations
 
 import json
-import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def main() -> None:
         return daemon()
     with Path("/var/log/stand-in-tailscale.log").open("a") as log:
         log.write(" ".join(sys.argv[1:]) + "\n")
-    if os.system("systemctl is-active --quiet tailscaled"):
+    if subprocess.run(["systemctl", "is-active", "--quiet", "tailscaled"], check=False).returncode:
         fail("failed to connect to local tailscaled; it doesn't appear to be running")
     state = json.loads(STATE.read_text())
     verb, rest = sys.argv[1], sys.argv[2:]

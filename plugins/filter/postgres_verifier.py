@@ -23,9 +23,7 @@ def postgres_verifier(password: str, role: str) -> str:
     The salt follows from role and password: for generated passwords only.
     """
     if len(password) < 20:
-        raise AnsibleFilterError(
-            "A password for a PostgreSQL role must have 20 characters or more: let it be generated"
-        )
+        raise AnsibleFilterError("A password for a PostgreSQL role must have 20 characters or more: let it be made")
     return verifier(password, hmac.digest(password.encode(), role.encode(), "sha256")[:16])
 
 

@@ -186,7 +186,9 @@ def test_repository_is_made_only_when_there_is_none(runner: Program, monkeypatch
     assert asked == ["unlock", "init"]
 
 
-@pytest.mark.parametrize("why", ["stat /r/config: no such file or directory", "Stat: The specified key does not exist."])
+@pytest.mark.parametrize(
+    "why", ["stat /r/config: no such file or directory", "Stat: The specified key does not exist."]
+)
 def test_older_restic_says_in_words_that_there_is_none(
     runner: Program, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
