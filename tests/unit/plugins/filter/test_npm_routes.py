@@ -84,3 +84,10 @@ def test_host_paths():
     }
     paths = ["/media/films", "/media", "/elsewhere", "/media/films", "/media/../etc", "/config/a/b"]
     assert host_paths(paths, volumes) == ["/mnt/media/library/films", "/mnt/c/a/b"]
+
+
+def test_what_is_for_prometheus_alone_is_not_shown():
+    made = npm_routes([{**MEDIA, "hidden": ["/metrics"]}, GRAFANA], "own_ca", advanced={"jellyfin": "x;"})
+    media, grafana = made["hosts"]
+    assert media["advanced_config"] == "location ~* ^/metrics(/|$) { return 404; }\nx;"
+    assert grafana["advanced_config"] == ""
