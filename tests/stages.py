@@ -88,7 +88,7 @@ STAGES = [
     Stage("single-vm", "reference system 2 whole: one Ubuntu guest behind the real Traefik", 2400, "long", [
         [PYTHON, "tests/lab/single_vm.py"],
     ], site=True),
-    Stage("raspberrypi", "system 5 against Azurite: built, rclone killed (5), Azure away (3 min), rebuilt", 3600, "long", [
+    Stage("raspberrypi", "system 5 on Azurite: built, rclone killed (5), Azure away (3 min), rebuilt", 3600, "long", [
         [PYTHON, "tests/lab/raspberrypi.py"],
     ]),
     Stage("ingest-long", "ingest killed at seeded moments (50)", 2400, "long", [
