@@ -34,9 +34,9 @@ def running(services: set[str]) -> Images:
         return {}
     done = subprocess.run(["docker", "ps", "--format", FORM], text=True, capture_output=True, check=False)
     found: Images = {}
-    for project, container, image in (line.split(" ", 2) for line in done.stdout.splitlines()):
-        if project in services:
-            found.setdefault(project, {})[container] = image
+    for words in (line.split(" ") for line in done.stdout.splitlines()):
+        if len(words) == 3 and words[0] in services:
+            found.setdefault(words[0], {})[words[1]] = words[2]
     return found
 
 
