@@ -106,6 +106,9 @@ STAGES = [
     Stage("cloudflare", "site.yml's plays for Cloudflare against a stand-in of its API", 240, "long", [
         [str(BIN / "pytest"), "-q", "tests/long"],
     ]),
+    Stage("windows", "system 4: its Debian real, Windows itself simulated; probes, backups", 1800, "long", [
+        [PYTHON, "tests/lab/windows.py"],
+    ]),
     Stage("mounts-long", "mounts killed, away, frozen and cut off under containers that write (30)", 2400, "long", [
         [PYTHON, "tests/faults/mount_faults.py", "--rounds", "30"],
     ]),

@@ -14,6 +14,7 @@ CONCERNS: dict[str, str] = {
     "certificates": "the site's own certificate authority",
     "proxmox": "the node: images, mappings, guests, its firewall",
     "guests": "virtual machines",
+    "windows": "Windows machines around their Debian",
     "base": "users, SSH, time, updates",
     "gpu": "packages and a probe of the GPU",
     "storage": "mounts and folders",
