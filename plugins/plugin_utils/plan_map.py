@@ -82,8 +82,9 @@ def wanted(plan: Tree) -> list[Tree]:
 
 def draw_hosts(drawing: Drawing, plan: Tree, flows: list[Tree]) -> None:
     y = 20.0
-    for name, host in plan["hosts"].items():
-        services = [*host["services"], "ssh"]
+    for name, host in {**plan["hosts"], **plan["windows"]}.items():
+        opened = [flow["service"] for flow in flows if flow["host"] == name]  # shares of Windows are no services
+        services = list(dict.fromkeys([*host["services"], "ssh", *opened]))
         height = 34 + ROW * len(services)
         drawing.box(HOST_X, y, HOST_WIDTH, height, "#7f8c8d", "#fbfcfc")
         drawing.text(HOST_X + 12, y + 21, f"{name}  {host['address']}", 14, "bold")

@@ -51,7 +51,8 @@ def table(title: str, head: Iterable[str], rows: Iterable[Iterable[object]]) -> 
 
 
 def services(plan: Tree) -> str:
-    rows = [(host, name, plan["catalog"][name]) for host, body in plan["hosts"].items() for name in body["services"]]
+    rows = [(host, name, plan["catalog"][name]) for host, body in {**plan["hosts"], **plan["windows"]}.items()
+            for name in body["services"]]  # fmt: skip
     return table("Services", ("Host", "Service", "What for"), rows)
 
 
@@ -76,6 +77,9 @@ def forwards(plan: Tree) -> list[tuple[object, ...]]:
 
 
 def backups(plan: Tree) -> list[tuple[object, ...]]:
+    windows = {name: host for name, host in plan["windows"].items() if host["backups"]}
     return [
-        (job["schedule"], name, job["name"]) for name, host in plan["hosts"].items() for job in host["backups"]["jobs"]
+        (job["schedule"], name, job["name"])
+        for name, host in {**plan["hosts"], **windows}.items()
+        for job in host["backups"]["jobs"]
     ]

@@ -65,8 +65,8 @@ def page(plan: Tree, kit: Mapping[str, str], about: Mapping[str, str]) -> str:
 def repositories(plan: Tree) -> list[tuple[str, str, str]]:
     return [
         (host, one["name"], public_address(one["path"]) + (f" (on {host}'s own storage)" if one["mount"] else ""))
-        for host, body in plan["hosts"].items()
-        for one in body["backups"]["repositories"]
+        for host, body in {**plan["hosts"], **plan["windows"]}.items()
+        for one in (body["backups"] or {"repositories": []})["repositories"]
     ]
 
 
@@ -77,7 +77,8 @@ def public_address(address: str) -> str:
 
 def machines(plan: Tree) -> list[tuple[str, str, str]]:
     nodes = [(name, str(node["address"]), "Proxmox VE") for name, node in plan["nodes"].items()]
-    return nodes + [(name, body["address"], ", ".join(body["services"])) for name, body in plan["hosts"].items()]
+    return nodes + [(name, body["address"], ", ".join(body["services"]))
+                    for name, body in {**plan["hosts"], **plan["windows"]}.items()]  # fmt: skip
 
 
 def keys(lines: Iterable[str]) -> list[tuple[str, str]]:

@@ -162,8 +162,11 @@ def flows(site: Site) -> list[Tree]:
         ports = dict.fromkeys(body["reach"], body["management_port"])
         found += [{"zone": zone, "host": host.name, "service": None, "port": port, "protocol": "tcp"}
                   for zone, port in ports.items()]  # fmt: skip
-        zones = dict.fromkeys(zone for share in body["shares"].values() for zone in share["reach"])
-        found += [{"zone": zone, "host": host.name, "service": None, "port": SMB, "protocol": "tcp"} for zone in zones]
+        found += [
+            {"zone": zone, "host": host.name, "service": f"share {name}", "port": SMB, "protocol": "tcp"}
+            for name, share in body["shares"].items()
+            for zone in share["reach"]
+        ]
     return found
 
 

@@ -173,6 +173,17 @@ def test_what_is_no_longer_wanted_goes(house: Any) -> None:
     assert changed(house.play(wanted)) == 0
 
 
+def test_a_machine_that_may_not_restart_says_so_and_goes_on_afterwards(house: Any, tmp_path: Path) -> None:
+    """As after a run that ended before the restart: the features are on, nobody is logged on."""
+    house.file = tmp_path / "windows.json"
+    wanted = plan(reboot="never")
+    refused = house.play(wanted)
+    assert refused.returncode != 0 and "Windows must be restarted once" in refused.stdout
+    assert house.state["boots"] == 1 and house.state["logged_on"] == ""
+    assert changed(house.play(wanted | {"reboot": "if_needed"})) > 0
+    assert house.state["boots"] == 2 and house.state["logged_on"] == "mediaserver"
+
+
 # --- the simulation itself --------------------------------------------------------------------------------------------
 WRONG = {
     "an unknown option": (

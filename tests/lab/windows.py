@@ -45,6 +45,10 @@ KNOWN = HOME / "known_hosts"
 DEBIAN, WINDOWS, LAN, OUTSIDE, REGISTRY = "wsl", "wsl-windows", "wsl-lan", "wsl-outside", "wsl-registry"
 DRIVES = ("/mnt/c/Backups", "/mnt/d/Films/library", "/mnt/d/Photos/cloud")
 PREPARE = "/mnt/c/ProgramData/mediaserver/debian/prepare.sh"
+DATA, ETC, CLOUD = "/mnt/c/ProgramData/mediaserver", "c:\\programdata\\mediaserver\\etc\\", "/srv/cloud"
+PYTHON = "python3 -X utf8 -B"
+BACKUP = f"MEDIASERVER_BACKUP_CONFIG={DATA}/etc/backup.json {PYTHON} {DATA}/lib-backup/mediaserver_backup.py"
+INGEST = f"MEDIASERVER_INGEST_CONFIG={DATA}/etc/ingest.json {PYTHON} {DATA}/lib-ingest/mediaserver_ingest.py"
 LISTEN = """
 import socket, threading
 def serve(port):
@@ -260,30 +264,44 @@ def everything_lies_where_it_should() -> str:
     return f"Access guards {', '.join(sorted(domains))} (stand-in)"
 
 
-def a_backup_inside_and_one_of_the_drives() -> str:
-    """Debian's own; then what Windows was told, by the same program, with folders in the place of drives."""
+def debian_saves_itself() -> str:
     run = play("backup.yml")
     expect(run.code == 0 and "immich-main: snapshot" in run.text, f"backup.yml ended with {run.code}: {run.log}")
     expect("jellyfin-media" not in run.text, f"Debian saves the drives too: {run.log}")
-    inside(DEBIAN, "head -c 3000000 /dev/urandom >/mnt/d/Films/library/film.mkv; echo photo >/mnt/d/Photos/cloud/a.jpg")
-    data, files = "/mnt/c/ProgramData/mediaserver", state()["files"]
-    for name in ("backup.json", "restic-password", "restic-environment.json"):
-        text = files[f"c:\\programdata\\mediaserver\\etc\\{name}"]
-        text = re.sub(r"\b([CD]):/", lambda found: f"/mnt/{found[1].lower()}/", text)
-        text = text.replace(json.dumps("C:\\ProgramData\\chocolatey\\bin\\restic.exe"), '"restic"')
-        inside(DEBIAN, f"mkdir -p {data}/etc {data}/run {data}/ingest/manifest; umask 77; cat >{data}/etc/{name}", text)
-    program = "python3 -X utf8 -B /usr/local/lib/mediaserver/mediaserver_backup.py"
-    call = f"MEDIASERVER_BACKUP_CONFIG={data}/etc/backup.json {program}"
-    inside(DEBIAN, f"{call} run all; {call} check")
-    drill = inside(DEBIAN, f"{call} drill")
+    return "its settings and databases, not the drives"
+
+
+def what_windows_was_told_fetches_and_saves() -> str:
+    """Its configuration and its copies of the programs, in Debian: folders for drives, a folder for OneDrive."""
+    files = state()["files"]
+    for name in ("backup.json", "ingest.json", "restic-password", "restic-environment.json"):
+        text = re.sub(r"\b([CD]):/", lambda drive: f"/mnt/{drive[1].lower()}/", files[f"{ETC}{name}"])
+        text = re.sub(r'"C:[^"]*?(restic|rclone)\.exe"', r'"\1"', text).replace('"settle": 60', '"settle": 1')
+        inside(DEBIAN, f"mkdir -p {DATA}/etc {DATA}/run; umask 77; cat >{DATA}/etc/{name}", text)
+    inside(DEBIAN, f"cat >{DATA}/etc/rclone.conf", f"[onedrive]\ntype = alias\nremote = {CLOUD}\n")
+    inside(DEBIAN, "apt-get -qq install -y --no-install-recommends rclone >/dev/null 2>&1")
+    for role in ("backup", "ingest"):
+        subprocess.run(["docker", "cp", str(ROOT / f"roles/{role}/files/."),
+                        f"{test_machines.container_name(DEBIAN)}:{DATA}/lib-{role}"], check=True)  # fmt: skip
+    roll, film = f"'{CLOUD}/Pictures/Camera Roll'", "/mnt/d/Films/library/film.mkv"
+    inside(DEBIAN, f"mkdir -p {roll} {DATA}/ingest/manifest; cd {roll}; echo photo >a.jpg; echo video >b.mp4; "
+                   f"touch -d 2020-01-01 *; head -c 3000000 /dev/urandom >{film}")  # fmt: skip
+    inside(DEBIAN, f"{INGEST} run")
+    both = inside(DEBIAN, f"ls {roll} /mnt/d/Photos/cloud")
+    expect(both.count("a.jpg") == 2 and both.count("b.mp4") == 2, f"before any backup: {both}")
+    inside(DEBIAN, f"{BACKUP} run all; {BACKUP} check")
+    drill = inside(DEBIAN, f"{BACKUP} drill")
     expect("jellyfin-media: of" in drill and "1 files came back, 1 equal" in drill, f"the drill says: {drill}")
-    return "by restic, each checked; drill: " + "; ".join(line.partition(": of")[0] for line in drill.splitlines())
+    inside(DEBIAN, f"{INGEST} run")
+    expect(inside(DEBIAN, f"ls {roll}") == "a.jpg", "the video is still in the cloud, or the photograph is not")
+    expect(inside(DEBIAN, "cat /mnt/d/Photos/cloud/b.mp4") == "video", "the video is not here")
+    return "photograph copied, video moved after backup and check; drill: films came back"
 
 
 CHECKS = [
     simulated_windows, machines, new_inventory, dry_run_on_a_new_machine, windows_first_and_its_script_prepares_debian,
     guard_the_listener, first_run, second_run_and_dry_run_change_nothing, everything_lies_where_it_should,
-    a_backup_inside_and_one_of_the_drives,
+    debian_saves_itself, what_windows_was_told_fetches_and_saves,
 ]  # fmt: skip
 
 

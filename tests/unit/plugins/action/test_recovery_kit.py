@@ -30,6 +30,7 @@ REPOSITORIES = [
 ]
 PLAN = {
     "site": {"name": "home", "admin": {"ssh_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 me@desk"]}},
+    "windows": {},
     "nodes": {"pve": {"address": "192.168.1.100"}},
     "hosts": {
         "box": {"address": "192.168.1.5", "services": ["immich"], "backups": {"repositories": REPOSITORIES}},

@@ -7,7 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.homelab.mediaserver.plugins.plugin_utils import drives, plan_text
+from ansible_collections.homelab.mediaserver.plugins.plugin_utils import (
+    drives,
+    plan_map,
+    plan_page,
+    plan_text,
+    recovery_page,
+)
 
 PHONE = {"remote": "drive", "paths": ["Camera"], "class": "library", "folder": "phone"}
 
@@ -224,3 +230,24 @@ def test_mistakes_name_their_place_and_a_way_out(home: Any, mistake: str) -> Non
     assert found, mistake
     assert words in found[0].text(), found[0].text()
     assert found[0].where.file and found[0].where.key
+
+
+def test_who_runs_the_containers(home: Any) -> None:
+    assert planned(home)["hosts"]["debian"]["docker"] == {"engine": True, "settings": {"userland-proxy": False}}
+    home.hosts["minipc"]["windows"]["docker"] = "desktop"
+    plan = planned(home)
+    assert plan["hosts"]["debian"]["docker"]["engine"] is False and plan["windows"]["minipc"]["docker"] == "desktop"
+
+
+def test_other_hosts_have_docker_as_ever(sample: Any) -> None:
+    hosts = sample.plan().plan["hosts"]
+    assert {str(host["docker"]) for host in hosts.values()} == {"{'engine': True, 'settings': {}}"}
+
+
+def test_map_page_and_kit_show_it(home: Any) -> None:
+    plan = planned(home)
+    assert "lan may reach share films on minipc: 445" in plan_map.svg(plan)
+    page = plan_page.page(plan)
+    assert page.count("minipc") >= 6 and "photos-albums-cloud" in page
+    assert ("minipc", "192.168.1.50", "saver, fetcher") in recovery_page.machines(plan)
+    assert ("minipc", "local", "C:/Backups/restic-repo/minipc") in recovery_page.repositories(plan)
