@@ -21,6 +21,7 @@ def execute(argv: Sequence[str], **environment: str) -> tuple[int, str, str]:
     """Exit code, output and errors of a command, in English. FileNotFoundError when it is not installed."""
     words = [word.encode("utf-8", "surrogateescape") for word in argv]
     variables = {**os.environ, "LC_ALL": "C", **environment}
+    # pylint: disable-next=ansible-bad-function
     done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, env=variables, check=False)
     out, err = (text.decode("utf-8", "surrogateescape") for text in (done.stdout, done.stderr))
     return done.returncode, out, err
