@@ -154,9 +154,10 @@ class Runner:
 
         def one(project: Project) -> None:
             self._up(project)
-            watch.wait(project)
+            # before the wait: until its unit runs, a mount that goes away would not stop it, and a killed run leaves it so
             if project.unit:
                 self._systemctl("start", project.unit)
+            watch.wait(project)
             (Path(project.directory) / _compose.MARKER).unlink(missing_ok=True)
 
         free = [project for project in projects if project.name not in held]

@@ -178,6 +178,8 @@ def test_an_unhealthy_container_is_named_with_its_log_and_without_its_secrets(ho
     assert details["log"][-1] == "bad ********"
     assert "planted-secret" not in json.dumps(result)
     assert "up b" in house.state["writes"], "one that fails keeps no other from running"
+    active = house.state["units"]["mediaserver-a.service"]["ActiveState"]
+    assert active == "active", "while it is waited for, its unit already stops it when a mount goes away"
     house.change(behave={})
     assert house.run()["started"] == ["a"]
 
