@@ -154,7 +154,7 @@ class Runner:
 
         def one(project: Project) -> None:
             self._up(project)
-            # before the wait: until its unit runs, a mount that goes away would not stop it, and a killed run leaves it so
+            # before the wait: until its unit runs, nothing stops it when a mount goes away, also after a killed run
             if project.unit:
                 self._systemctl("start", project.unit)
             watch.wait(project)

@@ -81,7 +81,7 @@ def until(what: str, holds: Callable[[], bool], seconds: float = 240) -> float:
     began = time.monotonic()
     while not holds():
         expect(time.monotonic() - began < seconds, f"{what}: not within {seconds:.0f} s")
-        time.sleep(0.5)
+        time.sleep(1)
     return time.monotonic() - began
 
 
@@ -202,7 +202,7 @@ def rclone_killed_under_load() -> str:
         inside(f"kill -9 $(systemctl show -P MainPID {RCLONE})")
         until("the mount, or Immich, ends", lambda: not running() or not mounted(), 30)
         took.append(until("the phone uploads again", uploads_again()))
-        expect(not bare() and not missing_file(), f"written below the mount point: {bare()}")
+        expect(not bare() and not open_below(), f"written below the mount point: {bare()}")
     back = f"back after {min(took):.0f} to {max(took):.0f} s"
     return f"seed {OPTIONS.seed}, {len(took)} kills, {back}, {len(ledger())} uploads"
 
@@ -211,8 +211,8 @@ def mounted() -> bool:
     return bool(inside(f"grep -c ' {MOUNT} ' /proc/self/mountinfo", check=False).strip("0"))
 
 
-def missing_file() -> bool:
-    """Whether the bare mount point could be written by others than root."""
+def open_below() -> bool:
+    """Whether others than root could write into the bare mount point."""
     return inside(f"stat -c %a /under{MOUNT}") != "0"
 
 
