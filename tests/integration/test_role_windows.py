@@ -162,6 +162,17 @@ def test_the_programs_find_their_configuration(house: Any) -> None:
     assert "[onedrive]" in files[f"{data}\\etc\\rclone.conf"]
 
 
+def test_status_and_backup_ask_the_programs(house: Any) -> None:
+    tasks = [{"ansible.builtin.include_role": {"name": "homelab.mediaserver.windows", "tasks_from": f"{one}.yml"}}
+             for one in ("status", "backup")]  # fmt: skip
+    book = [{"hosts": "minipc", "gather_facts": False, "tasks": tasks}]
+    ran = house.run(book, "-e", f"@{house.folder / 'vars.json'}", "-e", "windows_service=jellyfin")
+    assert changed(ran) == 1
+    for words in ("simulated: backup status", "simulated: ingest status", "simulated: backup run jellyfin-media"):
+        assert words in ran.stdout
+    assert "run jellyfin-media immich" not in ran.stdout
+
+
 def test_what_is_no_longer_wanted_goes(house: Any) -> None:
     wanted = plan(boot_task=True, shares={})
     wanted |= {"tunnel": None, "ingest": None}

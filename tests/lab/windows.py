@@ -130,6 +130,8 @@ def machines() -> str:
     where |= test_machines.up([DEBIAN], images, "prepared")
     published = docker("port", test_machines.container_name(REGISTRY), "5000/tcp").splitlines()[0]
     standins.publish_all(images, published)
+    for drive in ("/mnt/c", "/mnt/d"):  # file systems of their own, as drives are
+        inside(DEBIAN, f"mkdir -p {drive}; mountpoint -q {drive} || mount -t tmpfs -o size=400m drive {drive}")
     inside(DEBIAN, f"mkdir -p {' '.join(DRIVES)} {PREPARE.rpartition('/')[0]}")
     return ", ".join(f"{name} {address}" for name, address in where.items())
 

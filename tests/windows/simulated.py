@@ -219,6 +219,14 @@ def shares_left_over(s: State, p: Parameters) -> None:
     s["shares"] = {name: one for name, one in s["shares"].items() if name in p["Keep"]}
 
 
+def program(s: State, p: Parameters) -> Parameters:
+    must_be_there(s, f"{p['Folder']}\\lib\\{p['Name']}\\mediaserver_{p['Name']}.py")
+    must_be_there(s, f"{p['Folder']}\\etc\\{p['Name']}.json")
+    if p.get("Writes"):
+        s["runs"] = s.get("runs", 0) + 1
+    return {"result": {"lines": [f"simulated: {p['Name']} {p['Arguments']}"], "code": 0}}
+
+
 def rclone_state(s: State, p: Parameters) -> Parameters:
     providers = json.dumps(PROVIDERS) if "rclone" in s["packages"] else ""
     return {"result": {"config": s["files"].get(key(p["Config"]), ""), "providers": providers}}
@@ -240,6 +248,7 @@ SCRIPTS: dict[str, Callable[[State, Parameters], Parameters | None]] = {
     one.__name__: one
     for one in (
         never_sleep,
+        program,
         defender_exclusions,
         firewall_rules,
         shares_left_over,
