@@ -287,7 +287,7 @@ def run(name: str, p: Parameters, check_mode: bool) -> Parameters:
     return {"changed": state != before, **result}
 
 
-class Simulated(ActionBase):  # type: ignore[misc]
+class Simulated(ActionBase):
     """One module. Results show the arguments, as modules do: keeping secrets back is the role's matter."""
 
     NAME = ""

@@ -1,7 +1,7 @@
 # program: runs one of our programs with its configuration; what it says is the result
 [CmdletBinding(SupportsShouldProcess)]
 param ([string]$Python, [string]$Folder, [string]$Name, [string]$Arguments, [switch]$Writes)
-$Ansible.Changed = $Writes
+$Ansible.Changed = [bool]$Writes
 if ($Writes -and $Ansible.CheckMode) { return }
 [Console]::OutputEncoding = New-Object System.Text.UTF8Encoding $false
 $env:MEDIASERVER_BACKUP_CONFIG = "$Folder\etc\backup.json"
