@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from . import node_backup, rclone, repositories, windows, zfs
-from .model import Site, Tree
+from .model import Host, Site, Tree
 from .problems import suggest
 
 TOKEN_HELP = "the secret of the API token: make proxmox-access ENV=… makes and keeps it"
@@ -37,11 +37,7 @@ def build(site: Site) -> list[Tree]:
     for one in repositories.secrets(site):
         found.append(asked(site, "the backup", one["name"], one["help"]) if one.get("ask") else one)
     found += [asked(site, "rclone", name, help_text) for name, help_text in rclone.secrets(site)]
-    found += [
-        {"name": f"ssh_host_key.{host.name}", "kind": "ssh_ed25519"}
-        for host in site.hosts.values()
-        if host.guest is not None
-    ]
+    found += [{"name": host_key(host), "kind": "ssh_ed25519"} for host in site.hosts.values() if gets_key(host)]
     known = {one["name"] for one in found}
     for name in site.values["site_secrets"]:
         if name not in known:
@@ -69,10 +65,19 @@ def asked(site: Site, who: str, name: str, help_text: str) -> Tree:
 
 
 def known_hosts(site: Site) -> list[Tree]:
-    """Host keys that are known before the guest exists."""
+    """Host keys that are known before the guest, or the Debian inside a Windows machine, exists."""
     port = site.values["site_admin"]["ssh_port"]
     return [
-        {"host": host.name, "addresses": host.addresses, "port": port, "secret": f"ssh_host_key.{host.name}"}
+        {"host": host.name, "addresses": host.addresses, "port": port, "secret": host_key(host)}
         for host in site.hosts.values()
-        if host.guest is not None
+        if gets_key(host)
     ]
+
+
+def host_key(host: Host) -> str:
+    return f"ssh_host_key.{host.name}"
+
+
+def gets_key(host: Host) -> bool:
+    """Whether its SSH host key is made here, so that nobody has to accept it."""
+    return host.guest is not None or bool(host.wsl)

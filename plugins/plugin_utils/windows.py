@@ -34,6 +34,7 @@ def host_plan(site: Site, host: Host, plans: dict[str, Tree]) -> Tree:
         "address": host.address,
         "services": [service.name for service in site.on(host.name)],
         "inside": inside,
+        "host_key": f"ssh_host_key.{inside[0]}" if inside else None,
         "distribution": body["distribution"],
         "docker": body["docker"],
         "memory": body["memory"],

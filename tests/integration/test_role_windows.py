@@ -24,6 +24,7 @@ from ansible_collections.homelab.mediaserver.plugins.plugin_utils import build
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = ROOT / "inventories/windows"
 SECRETS = {
+    "ssh_host_key.services": "planted-host-key",
     "windows.minipc_mediaserver": "planted-logon-password",
     "windows.minipc_family": "planted-share-password",
     "restic.password": "planted-restic-password",
@@ -142,8 +143,9 @@ def test_the_machine_is_as_the_plan_says(house: Any) -> None:
     assert state["shares"]["films"]["change"] == "family"
     assert {one["localport"] for one in state["rules"].values()} >= {"22", "445", "2222", "8096", "2283"}
     assert "mediaserver share films 445/tcp" not in state["hyperv"] and len(state["hyperv"]) >= 3
-    assert state["inherits"] == {"c:\\programdata\\mediaserver": False, "c:\\programdata\\mediaserver\\etc": False}
-    assert not any("S-1-5-32-545" in name for name in state["acl"] if "\\etc " in name)
+    assert state["inherits"] == {"c:\\programdata\\mediaserver": False, "c:\\programdata\\mediaserver\\etc": False,
+                                 "c:\\programdata\\mediaserver\\key": False}  # fmt: skip
+    assert not any("S-1-5-32-545" in name for name in state["acl"] if "\\etc " in name or "\\key " in name)
     assert "planted" not in json.dumps([state["tasks"], state["services"]])
     assert state["standby"] == 0 and state["wsl"]
 

@@ -41,9 +41,9 @@ from runs import play as play_in
 HOME = ROOT / ".lab" / "windows"
 INVENTORY = HOME / "inventories" / "minihome"
 STATE = HOME / "windows.json"
-KNOWN = HOME / "known_hosts"
 DEBIAN, WINDOWS, LAN, OUTSIDE, REGISTRY = "wsl", "wsl-windows", "wsl-lan", "wsl-outside", "wsl-registry"
 DRIVES = ("/mnt/c/Backups", "/mnt/d/Films/library", "/mnt/d/Photos/cloud")
+KEYS = "/mnt/c/ProgramData/mediaserver/key"
 PREPARE = "/mnt/c/ProgramData/mediaserver/debian/prepare.sh"
 DATA, ETC, CLOUD = "/mnt/c/ProgramData/mediaserver", "c:\\programdata\\mediaserver\\etc\\", "/srv/cloud"
 PYTHON = "python3 -X utf8 -B"
@@ -166,18 +166,12 @@ def new_inventory() -> str:
         "hosts": {name: {"ansible_host": addresses[name], "prober_zone": zone} for name, zone in zones.items()}
     }
     variables["ansible_ssh_private_key_file"] = str(TEST_SECRETS / "id_ed25519")
-    variables["ansible_ssh_common_args"] = f"-o UserKnownHostsFile={KNOWN}"
+    variables["ansible_ssh_common_args"] = (
+        f"-o UserKnownHostsFile='{INVENTORY}/.secrets/known_hosts {TEST_SECRETS}/known_hosts'"
+    )
     for path, value in ((sites, site), (hosts, tree), (connection, variables)):
         path.write_text(yaml.safe_dump(value, sort_keys=False))
-    pin(addresses[DEBIAN])
     return f"from make new to a validated plan: {seconds:.0f} s"
-
-
-def pin(address: str) -> None:
-    """Debian's SSH answers on 2222 too, with the host key that is known for 22."""
-    known = (TEST_SECRETS / "known_hosts").read_text()
-    keys = [line.partition(" ")[2] for line in known.splitlines() if line.startswith(f"{address} ")]
-    KNOWN.write_text(known + "".join(f"[{address}]:2222 {key}\n" for key in keys))
 
 
 def dry_run_on_a_new_machine() -> str:
@@ -196,10 +190,16 @@ def windows_first_and_its_script_prepares_debian() -> str:
     expect(run.code == 0, f"--limit windows ended with {run.code}, see {run.log}")
     script = state()["files"]["c:\\programdata\\mediaserver\\debian\\prepare.sh"]
     inside(DEBIAN, f"cat >{PREPARE}", script)
+    key = state()["files"]["c:\\programdata\\mediaserver\\key\\ssh_host_ed25519_key"]
+    inside(DEBIAN, f"mkdir -p {KEYS}; umask 77; cat >{KEYS}/ssh_host_ed25519_key", key)
     inside(DEBIAN, f"sh {PREPARE}", codes=(3,))
-    before = inside(DEBIAN, "sha256sum /etc/wsl.conf /etc/sudoers.d/90-mediaserver /etc/ssh/sshd_config.d/*")
+    before = inside(
+        DEBIAN, "sha256sum /etc/wsl.conf /etc/sudoers.d/90-mediaserver /etc/ssh/sshd_config.d/* /etc/ssh/*_key"
+    )
     inside(DEBIAN, f"sh {PREPARE}")
-    after = inside(DEBIAN, "sha256sum /etc/wsl.conf /etc/sudoers.d/90-mediaserver /etc/ssh/sshd_config.d/*")
+    after = inside(
+        DEBIAN, "sha256sum /etc/wsl.conf /etc/sudoers.d/90-mediaserver /etc/ssh/sshd_config.d/* /etc/ssh/*_key"
+    )
     expect(before == after, f"its second run changed something:\n{before}\n{after}")
     inside(DEBIAN, "systemctl restart ssh")
     return "prepare.sh ended with 3, then with 0"

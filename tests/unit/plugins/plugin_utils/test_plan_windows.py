@@ -251,3 +251,12 @@ def test_map_page_and_kit_show_it(home: Any) -> None:
     assert page.count("minipc") >= 6 and "photos-albums-cloud" in page
     assert ("minipc", "192.168.1.50", "saver, fetcher") in recovery_page.machines(plan)
     assert ("minipc", "local", "C:/Backups/restic-repo/minipc") in recovery_page.repositories(plan)
+
+
+def test_debians_host_key_is_known_before_it_exists(home: Any) -> None:
+    plan = planned(home)
+    assert plan["known_hosts"] == [
+        {"host": "debian", "addresses": ["192.168.1.50"], "port": 2222, "secret": "ssh_host_key.debian"}
+    ]
+    assert {"name": "ssh_host_key.debian", "kind": "ssh_ed25519"} in plan["secrets"]
+    assert plan["windows"]["minipc"]["host_key"] == "ssh_host_key.debian"
