@@ -13,6 +13,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.homelab.mediaserver.plugins.module_utils._mounts import unit_name
 
 FOLDER = "/etc/systemd/system"
+RESCUE = "/usr/local/lib/mediaserver-mounts/mediaserver_rescue.py"
 UNIT = """\
 # Written by homelab.mediaserver (role rclone).
 [Unit]
@@ -32,6 +33,9 @@ ExecStartPre=-/usr/bin/fusermount3 -uzq {path}
 ExecStartPre=-/bin/sh -c {guard} sh {path}
 # no mount without a far side: an empty folder would look as if all had been deleted
 ExecStartPre=/bin/sh -c {look} sh {top}
+# new files in new folders of a bucket, which rclone would not send after it was killed
+ExecStartPre=-/usr/bin/timeout 1800 /usr/bin/python3 {rescue} {own_cache} {remote_word}
+TimeoutStartSec=2000
 ExecStart=/usr/bin/rclone mount {words}
 ExecStopPost=-/usr/bin/fusermount3 -uzq {path}
 # also when somebody else unmounts it; `systemctl stop` is respected
@@ -95,6 +99,9 @@ def unit(mount: Mapping[str, Any], config: str) -> dict[str, str]:
         guard=word(GUARD),
         look=word(LOOK),
         top=word(top_of(remote)),
+        rescue=RESCUE,
+        own_cache=word(f"{cache}/{name}"),
+        remote_word=word(remote),
         words=" ".join(map(word, words)),
     )
     return {"name": f"{name}.service", "path": f"{FOLDER}/{name}.service", "text": text}
