@@ -168,10 +168,8 @@ def second_run_and_dry_run_change_nothing() -> str:
 
 def everything_lies_where_it_should() -> str:
     form = "{{range .Mounts}}{{.Destination}}={{.Source}} {{end}}"
-    found = inside(
-        f"docker inspect -f '{form}' immich-server-1 immich-database-1 immich-machine-learning-1 immich-cache-1"
-    )
-    binds = dict(word.split("=", 1) for word in found.split())
+    names = " ".join(f"immich-{name}-1" for name in ("server", "database", "machine-learning"))
+    binds = dict(word.split("=", 1) for word in inside(f"docker inspect -f '{form}' {names}").split())
     wanted = {"/data": f"{MOUNT}/originals/immich", "/data/thumbs": "/mnt/ssd/immich/thumbs",
               "/data/encoded-video": "/mnt/ssd/immich/encoded-video", "/cache": "/mnt/ssd/immich/model-cache",
               "/var/lib/postgresql/data": "/mnt/ssd/immich/postgres",
