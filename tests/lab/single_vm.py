@@ -114,6 +114,9 @@ def what_stands_in_outside() -> str:
     keys = [f"--setenv=AWS_ACCESS_KEY_ID={S3_KEY}", f"--setenv=AWS_SECRET_ACCESS_KEY={S3_SECRET}"]
     serve = ["systemd-run", "--unit=lab-s3", *keys, "python3", "/srv/s3.py", *S3, "/srv/s3"]
     subprocess.run(["docker", "exec", internet, *serve], check=True, capture_output=True)
+    # the LAN's package cache asks other ports than 80 only if it may
+    allow = "echo 'AllowUserPorts: 80 8080' >/etc/apt-cacher-ng/zz_lab.conf; systemctl restart apt-cacher-ng"
+    subprocess.run(["docker", "exec", registry, "sh", "-c", allow], check=True)
     with tempfile.TemporaryDirectory() as folder:
         made = tailscale_repository(Path(folder), STANDIN, "noble")
         subprocess.run(["docker", "cp", f"{made}/.", f"{registry}:/srv/www/tailscale"], check=True)
