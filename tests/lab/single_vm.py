@@ -8,11 +8,14 @@ have different is changed (`in_the_lab`): addresses, where images come from, poo
 
 from __future__ import annotations
 
+import bz2
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +123,35 @@ def what_stands_in_outside() -> str:
     with tempfile.TemporaryDirectory() as folder:
         made = tailscale_repository(Path(folder), STANDIN, "noble")
         subprocess.run(["docker", "cp", f"{made}/.", f"{registry}:/srv/www/tailscale"], check=True)
-        site_file = INVENTORY / "group_vars" / "all" / "site.yml"
-        site = yaml.safe_load(site_file.read_text())
-        fingerprint = (made / "fingerprint").read_text().strip()
-        site["site_services"]["tailscale"]["settings"]["key_fingerprint"] = fingerprint
-        site_file.write_text(yaml.safe_dump(site, sort_keys=False))
+        fingerprint = {"key_fingerprint": (made / "fingerprint").read_text().strip()}
+        change_site(lambda site: site["site_services"]["tailscale"]["settings"].update(fingerprint))
+    publish_restic(registry)
     return ""
+
+
+def publish_restic(registry: str) -> None:
+    """Debian 13's restic for the guest: Ubuntu's is too old, upstream's is out of reach."""
+    images = [sys.executable, str(LAB), "image", "prepared"]
+    subprocess.run(images, check=True, capture_output=True)
+    unpack = "dpkg-deb -x /var/cache/apt/archives/restic_*.deb /tmp/x && cat /tmp/x/usr/bin/restic"
+    argv = ["docker", "run", "--rm", "--entrypoint", "sh", "mediaserver-lab/prepared:latest", "-c", unpack]
+    packed = bz2.compress(subprocess.run(argv, check=True, capture_output=True).stdout, 1)
+    write = ["docker", "exec", "-i", registry, "sh", "-c", "cat >/srv/www/restic.bz2"]
+    subprocess.run(write, input=packed, check=True)
+    digest = hashlib.sha256(packed).hexdigest()
+    change_site(lambda site: site["site_services"]["restic"].update(
+        settings={"restic": {"url": "http://10.77.1.5:8080/restic.bz2", "sha256": digest}}
+    ))  # fmt: skip
+
+
+def change_site(change: Callable[[Tree], None]) -> str:
+    """Change the inventory's site.yml; its text before."""
+    site_file = INVENTORY / "group_vars" / "all" / "site.yml"
+    before = site_file.read_text()
+    site = yaml.safe_load(before)
+    change(site)
+    site_file.write_text(yaml.safe_dump(site, sort_keys=False))
+    return before
 
 
 def backed_up_at_home_and_in_s3() -> str:
@@ -164,17 +190,17 @@ def first_run() -> str:
 
 def nothing_but_the_proxy_is_open_outside() -> str:
     """As the inventory stands nothing is; with the proxy's ports opened, those two and no name."""
-    site_file = INVENTORY / "group_vars" / "all" / "site.yml"
-    before = site_file.read_text()
-    site = yaml.safe_load(before)
-    for port in site["site_services"]["traefik"]["ports"].values():
-        port["reach"] = ["internet", *port["reach"]]
-    site_file.write_text(yaml.safe_dump(site, sort_keys=False))
+
+    def open_it(site: Tree) -> None:
+        for port in site["site_services"]["traefik"]["ports"].values():
+            port["reach"] = ["internet", *port["reach"]]
+
+    before = change_site(open_it)
     opened = play("site.yml", "--tags", "traefik,firewall")
     expect(opened.code == 0, f"site.yml ended with {opened.code}, see {opened.log}")
     verified = play("verify.yml")
     expect(verified.code == 0 and "surprises: 0" in verified.probes_line(), f"not proved, see {verified.log}")
-    site_file.write_text(before)
+    (INVENTORY / "group_vars" / "all" / "site.yml").write_text(before)
     back = play("site.yml", "--tags", "traefik,firewall")
     expect(back.code == 0, f"closing it again ended with {back.code}, see {back.log}")
     return verified.probes_line()
