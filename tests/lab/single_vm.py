@@ -224,10 +224,10 @@ CHECKS = [
     dry_run_on_an_empty_node,
     first_run,
     the_guest_is_ubuntu,
-    second_run_changes_nothing,
-    dry_run_shows_no_change_and_no_secret,
     what_is_measured_arrives,
+    second_run_changes_nothing,
     backed_up_at_home_and_in_s3,
+    dry_run_shows_no_change_and_no_secret,
     nothing_but_the_proxy_is_open_outside,
 ]
 
