@@ -380,6 +380,10 @@ def retire(world: World, _options: argparse.Namespace) -> list[str]:
         "volumes": [{"path": str(world.files), "mount": classes[0]}], "below": classes,
         "databases": [{"container": "database", "name": "app", "user": "postgres"}],
     })  # fmt: skip
+    elsewhere = json.dumps({**json.loads(request), "service": "other", "directory": str(world.services / "other")})
+    code, output = world.program(stdin=elsewhere, program=PROGRAM.with_name("mediaserver_retire.py"))
+    if code or last(output)["archives"] or not world.files.exists() or not world.answer():
+        return [f"a host that has not the service touched the folder that it shares: {code} {output}"]
     world.program(stdin=request, wait=1.0, program=PROGRAM.with_name("mediaserver_retire.py"))
     code, output = world.program(stdin=request, program=PROGRAM.with_name("mediaserver_retire.py"))
     told, wrong = last(output), []

@@ -5,7 +5,8 @@
 
 Its backup jobs run once more, while the host still knows them. Databases are dumped, containers stopped, and each
 folder is renamed to <mount>/retired/<service>-TIME on its own file system, beside a manifest of every file with its
-hash, which is compared again after the move. A killed call is finished by the next one. Containers, unit, files, rules,
+hash, which is compared again after the move. Nothing is done where the service is not, unless the request says that it
+is an `orphan`, which no host has any more. A killed call is finished by the next one. Containers, unit, files, rules,
 route and scrape targets go by the site's next run, as for everything that the inventory does not name.
 """
 
@@ -148,9 +149,13 @@ def retire(request: dict[str, Any], project: Project, found: list[dict[str, str]
 
 def work(request: dict[str, Any]) -> dict[str, Any]:
     project = Project(request)
+    told: dict[str, Any] = {"service": request["service"], "archives": [], "left": []}
+    # hosts may share folders: what lies here may be in use on another one
+    if not (request.get("orphan") or Path(project.directory).is_dir() or project.containers()):
+        return told
     found, stay = volumes(request, project)
     check(request, found)
-    told: dict[str, Any] = {"service": request["service"], "archives": [], "left": stay}
+    told["left"] = stay
     if not found and not growing_archives(request):
         return told
     told["backups"] = last_backup(request["service"])  # takes the backups' lock itself
