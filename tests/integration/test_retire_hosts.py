@@ -42,7 +42,7 @@ def retire(folder: Path, there: bool, broken: list[str]) -> tuple[int, str]:
     site = {"hosts": "all", "gather_facts": False, "tasks": [{"ansible.builtin.debug": {"msg": "site is built"}}]}
     (folder / "retire.yml").write_text(yaml.safe_dump([stand_in, *plays, site]))
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    groups = {"intranet": {"hosts": dict.fromkeys(HOSTS, local)}, "extranet": {}}
+    groups = {"planned": {"hosts": dict.fromkeys(HOSTS, local)}}
     (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups}}))
     done = subprocess.run(
         [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "hosts.yml", "retire.yml", "-e", "service=films",

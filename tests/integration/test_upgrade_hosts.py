@@ -40,7 +40,7 @@ def upgrade(folder: Path, broken: list[str]) -> tuple[int, str]:
     (folder / "upgrade.yml").write_text(yaml.safe_dump([stand_in, *plays]))
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     group = {"hosts": dict.fromkeys(HOSTS, local)}
-    (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": {"intranet": group, "extranet": {}}}}))
+    (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": {"planned": group}}}))
     done = subprocess.run(
         [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "hosts.yml", "upgrade.yml",
          "-e", yaml.safe_dump({"broken": broken}, default_flow_style=True)],
