@@ -16,7 +16,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COLLECTION = ROOT / "playbooks" / "collections" / "ansible_collections" / "homelab" / "mediaserver"
 PLUGINS = ("action", "doc_fragments", "filter", "lookup", "module_utils", "plugin_utils")
-PROGRAMS = ("tests", "tests/bench", "tests/faults", "tests/lab", "tests/lab/internet", "tests/windows", "tests/zfs", "tools")
+PROGRAMS = (
+    "tests",
+    "tests/bench",
+    "tests/faults",
+    "tests/lab",
+    "tests/lab/internet",
+    "tests/windows",
+    "tests/zfs",
+    "tools",
+)
 PACKAGES = ("tests/lab/fake_pve", "tests/lab/mediaserver_lab")
 
 

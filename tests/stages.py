@@ -75,15 +75,19 @@ STAGES = [
     Stage("lab", "site.yml whole in the lab, second run, check run, probes, planted secrets", 1500, "quick", [
         [PYTHON, "tests/lab/end_to_end.py"],
     ], site=True),
-    Stage("faults", "runs killed at seeded moments converge (3)", 900, "quick", [
+    Stage("faults", "runs (3) and upgrades (3) killed, mounts broken (3), at seeded moments", 1200, "quick", [
         [PYTHON, "tests/lab/faults.py", "--kills", "3"],
-        [PYTHON, "tests/faults/upgrade_faults.py", "--only", "ruin", "--only", "kills", "--kills", "1"],
+        [PYTHON, "tests/faults/upgrade_faults.py", "--only", "ruin", "--only", "kills", "--kills", "3"],
+        [PYTHON, "tests/faults/mount_faults.py", "--rounds", "3"],
     ], site=True),
     Stage("faults-long", "runs killed at seeded moments converge (20)", 3600, "long", [
         [PYTHON, "tests/lab/faults.py", "--kills", "20"],
     ], site=True),
     Stage("rebuild", "all is destroyed but kit and off-site repository; rebuilt, compared, timed", 3600, "long", [
         [PYTHON, "tests/lab/rebuild.py"],
+    ], site=True),
+    Stage("rebuild-killed", "as rebuild, but the rebuild is killed at seeded moments (4)", 4200, "long", [
+        [PYTHON, "tests/lab/rebuild.py", "--kills", "4"],
     ], site=True),
     Stage("single-vm", "reference system 2 whole: one Ubuntu guest behind the real Traefik", 2400, "long", [
         [PYTHON, "tests/lab/single_vm.py"],

@@ -315,6 +315,7 @@ def main() -> int:
         say(f"host built in {time.monotonic() - began:.0f} s")
         faults = [kill_rclone, kill_while_far_away, unmount_disk, far_away, lazy_unmount, far_freezes]
         faults.append(cut_in(folder))
+        dice.shuffle(faults)  # each once before any twice; of a few rounds the seed says which
         done: Counter[str] = Counter()
         for number in range(arguments.rounds):
             fault = faults[number % len(faults)] if number < len(faults) else dice.choice(faults)

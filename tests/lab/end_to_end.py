@@ -20,13 +20,17 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from faults import keep_reference
+from mediaserver_lab.shell import docker
+from mediaserver_lab.standins import registry_address
 from runs import INVENTORY, LAB, ROOT, guest, guest_python, play, secret_values, stream
 
+OWN_IMAGE, NEWER_IMAGE = (f"docker.io/prom/node-exporter:{version}" for version in ("v1.12.1", "v2.0.0"))
 OWN_SERVICE = {
     "summary": "A service of the user's own, beside the inventory",
     "containers": {
         "own-notes": {
-            "image": "docker.io/prom/node-exporter:v1.12.1",
+            "image": OWN_IMAGE,
+            "volumes": {"data": "/data"},
             "user": "65534:65534",
             "command": ["--web.listen-address=:9777"],
             "ports": {"web": 9777},
@@ -34,9 +38,27 @@ OWN_SERVICE = {
         }
     },
     "route": {"name": "notes", "port": "web", "login": "application", "allow": ["lan"]},
+    "volumes": {"data": {"class": "appdata"}},
+    "backup": {"volumes": {"data": "daily"}},
+    "upgrade": {"majors": ["own-notes"]},
     "reach": ["lan", "edge"],
     "metrics": {"port": "web", "path": "/metrics"},
 }
+OWN = ROOT / ".lab" / "own"
+"""A copy of the inventory with that service."""
+NOTE = "/mnt/appdata/own-notes/data/note"
+AFTER_THE_UPGRADE = f"""
+docker inspect --format '{{{{.Config.Image}}}} {{{{.State.Status}}}}' own-notes-own-notes-1
+cat {NOTE} /mnt/appdata/own-notes/data.before-*/note
+"""
+AFTER_RETIRING = """
+cat /mnt/appdata/retired/own-notes-*/own-notes_data/note
+ls -d /opt/mediaserver/services/own-notes /etc/systemd/system/mediaserver-own-notes.service \
+    /mnt/appdata/own-notes/data 2>/dev/null || true
+docker ps -a --format {{.Names}} | grep own-notes || true
+mediaserver-upgrade forget own-notes
+rm -r /mnt/appdata/retired /mnt/appdata/own-notes
+"""
 
 DATABASE = "docker exec immich-database-1 psql -U postgres -qAt -v ON_ERROR_STOP=1"
 MAKE_SOMETHING_TO_LOSE = f"""
@@ -158,33 +180,84 @@ def unknown_tag_is_refused() -> str:
     return "refused, suggests jellyfin"
 
 
-def own_service() -> str:
+def own_service(inventory: Path = INVENTORY) -> str:
     """One file beside a copy of the inventory gets container, route, firewall rule, scrape target and tag."""
-    copy = ROOT / ".lab" / "own"
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(INVENTORY, copy)
-    (copy / "catalog" / "own-notes").mkdir(parents=True)
-    (copy / "catalog" / "own-notes" / "service.yml").write_text(yaml.safe_dump(OWN_SERVICE))
-    site_file = copy / "group_vars" / "all" / "site.yml"
-    site = yaml.safe_load(site_file.read_text())
-    site["site_services"]["own-notes"] = {"hosts": ["vm-intranet"]}
-    site_file.write_text(yaml.safe_dump(site))
-    listed = play("site.yml", "--list-tags", inventory=copy)
+    shutil.rmtree(OWN, ignore_errors=True)
+    shutil.copytree(inventory, OWN)
+    (OWN / "catalog" / "own-notes").mkdir(parents=True)
+    (OWN / "catalog" / "own-notes" / "service.yml").write_text(yaml.safe_dump(OWN_SERVICE))
+    place_own_service({"hosts": ["vm-intranet"]})
+    listed = play("site.yml", "--list-tags", inventory=OWN)
     expect("own-notes" in listed.text, f"--list-tags does not name own-notes: {listed.log}")
-    run = play("site.yml", "--tags", "own-notes", inventory=copy)
+    run = play("site.yml", "--tags", "own-notes", inventory=OWN)
     expect(run.code == 0, f"--tags own-notes ended with {run.code}: {run.log}")
-    verified = play("verify.yml", inventory=copy)
+    verified = play("verify.yml", inventory=OWN)
     expect(verified.code == 0, f"verify is not green with the own service: {verified.log}")
     for words in ("tcp/9777", "notes."):
         expect(words in verified.text, f"verify's table does not show {words}: {verified.log}")
     targets = guest("vm-intranet", "curl -fsS http://127.0.0.1:9090/api/v1/targets?state=active")
     instances = [target["labels"]["job"] for target in json.loads(targets.stdout)["data"]["activeTargets"]]
     expect("own-notes" in instances, f"Prometheus does not scrape own-notes but {instances}")
+    return "container, route, rule, target, tag"
+
+
+def place_own_service(placement: dict[str, object] | None) -> None:
+    site_file = OWN / "group_vars" / "all" / "site.yml"
+    site = yaml.safe_load(site_file.read_text())
+    site["site_services"].pop("own-notes", None)
+    if placement is not None:
+        site["site_services"]["own-notes"] = placement
+    site_file.write_text(yaml.safe_dump(site))
+
+
+def offer_newer_image(old: str, new: str) -> None:
+    """The registry offers the stand-in under another version too."""
+    names = [f"{registry_address()}/{image}" for image in (old, new)]
+    docker("pull", "--quiet", names[0])
+    docker("tag", *names)
+    docker("push", "--quiet", names[1])
+    docker("rmi", "--no-prune", *names, check=False)
+
+
+def own_service_upgraded() -> str:
+    """make upgrade: site.yml refuses a new image of a service with data; upgrade.yml brings it, and keeps what was."""
+    offer_newer_image(OWN_IMAGE, NEWER_IMAGE)
+    made = guest("vm-intranet", f"tee {NOTE}", "precious")
+    expect(made.returncode == 0, f"cannot make something to lose: {made.stderr}")
+    place_own_service({"hosts": ["vm-intranet"], "images": {"own-notes": NEWER_IMAGE}})
+    refused = play("site.yml", "--tags", "own-notes", "--limit", "localhost,vm-intranet", inventory=OWN)
+    expect(refused.code != 0 and "make upgrade" in refused.text, f"site.yml changed the image: {refused.log}")
+    run = play("upgrade.yml", "-e", "service=own-notes", inventory=OWN)
+    expect(run.code == 0, f"upgrade.yml ended with {run.code}: {run.log}")
+    seen = guest("vm-intranet", "sh -e", AFTER_THE_UPGRADE)
+    expected = [f"10.77.1.5:5000/{NEWER_IMAGE}", "running", "preciousprecious"]
+    expect(seen.stdout.split() == expected, f"after the upgrade: {seen.stdout.split()}, {seen.stderr}; {run.log}")
+    again = play("upgrade.yml", "-e", "service=own-notes", inventory=OWN)
+    expect(again.code == 0 and again.changed_total() == 0, f"a second upgrade: changed={again.changed}: {again.log}")
+    return "site.yml refused; upgraded, with the state before kept; a second run changed=0"
+
+
+def own_service_removed() -> str:
+    """Taken out of the inventory: all of it goes but its data, which the test then sweeps."""
     back = play("site.yml", "--skip-tags", "verify")
     expect(back.code == 0, f"taking the own service away ended with {back.code}: {back.log}")
     left = guest("vm-intranet", "docker ps -a --format {{.Names}}")
     expect("own-notes" not in left.stdout, "the container of the removed service is still there")
-    return "container, route, rule, target, tag; removed again without a trace"
+    kept = guest("vm-intranet", f"cat {NOTE}")
+    expect(kept.stdout == "precious", f"its data did not stay: {kept.stderr}")
+    guest("vm-intranet", "rm -rf /mnt/appdata/own-notes")
+    return "removed again without a trace; its data stayed"
+
+
+def own_service_retired() -> str:
+    """make retire: its data lie in an archive, all else of it is gone."""
+    place_own_service(None)
+    run = play("retire.yml", "-e", "service=own-notes", "--skip-tags", "verify", inventory=OWN)
+    expect(run.code == 0, f"retire.yml ended with {run.code}: {run.log}")
+    expect("own-notes-data" in run.text, f"no last backup of it was made: {run.log}")
+    seen = guest("vm-intranet", "sh -e", AFTER_RETIRING)
+    expect(seen.stdout.split() == ["precious"], f"after retiring: {seen.stdout.split()}, {seen.stderr}; {run.log}")
+    return "backed up once more, archived; removed without a trace"
 
 
 PICTURE = "/mnt/photos/albums/lab.jpg"
@@ -229,19 +302,23 @@ CHECKS: list[Callable[[], str]] = [
     a_missing_rule_makes_verify_fail,
     unknown_tag_is_refused,
     own_service,
+    own_service_upgraded,
+    own_service_removed,
     photographs_of_the_inventory,
 ]
 
 
 def run_checks(
-    checks: list[Callable[[], str]], description: str | None, parser: argparse.ArgumentParser | None = None
+    checks: list[Callable[[], str]], parser: argparse.ArgumentParser, options: argparse.Namespace | None = None
 ) -> int:
-    """The whole list, or what follows the one that ``--from`` names; stops at the first that does not hold."""
-    parser = parser or argparse.ArgumentParser(description=description)
+    """The whole list, or what follows the one that ``--from`` names; stops at the first that does not hold.
+
+    ``options``: where what the parser knows besides is put for the checks.
+    """
     parser.add_argument(
         "--from", dest="start", choices=[check.__name__ for check in checks], help="go on from this check"
     )
-    start = parser.parse_args().start
+    start = parser.parse_args(namespace=options).start
     skipping = start is not None
     done = 0
     for check in checks:
@@ -263,4 +340,4 @@ def run_checks(
 
 
 if __name__ == "__main__":
-    sys.exit(run_checks(CHECKS, __doc__))
+    sys.exit(run_checks(CHECKS, argparse.ArgumentParser(description=__doc__)))

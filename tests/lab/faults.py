@@ -53,15 +53,18 @@ def keep_reference(log: Path) -> dict:
     return found
 
 
-def killed_run(number: int, task: int, delay: float) -> str:
-    """Run site.yml until ``task`` tasks began, wait ``delay`` seconds, kill. Returns the struck task's name."""
+def killed_run(number: int, task: int, delay: float, argv: list[str] | None = None, after: str = "") -> str:
+    """Run site.yml (or ``argv``) until ``task`` tasks began, wait ``delay`` seconds, kill. Returns the struck task.
+
+    ``after``: words of its output to wait for besides.
+    """
     log = LOGS / f"killed-{number:02d}.log"
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
-            command("site.yml", "--skip-tags", "verify"), cwd=ROOT, env=environment(),
+            argv or command("site.yml", "--skip-tags", "verify"), cwd=ROOT, env=environment(),
             stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-    while process.poll() is None and tasks_in(log) < task:
+    while process.poll() is None and (tasks_in(log) < task or after not in log.read_text(errors="replace")):
         time.sleep(0.05)
     if process.poll() is None:
         time.sleep(delay)

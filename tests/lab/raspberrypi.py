@@ -320,7 +320,7 @@ def main() -> int:
     if "--from" in sys.argv:
         find_cloudflare()
         azure.start()
-    code = run_checks(CHECKS, __doc__, PARSER)
+    code = run_checks(CHECKS, PARSER)
     if not OPTIONS.keep and code == 0:
         clear()
     return code

@@ -6,12 +6,17 @@ The site is built with a repository outside the house (real `rclone serve restic
 data: files in every class, rows in Immich's real PostgreSQL. After the backup the guests, the node's disks, the
 inventory and all secrets are destroyed. The kit opens into an empty folder, one `make rebuild` follows, and what came
 back is compared by hashes and rows. The seconds from the kit to the proved site are the RTO.
+
+With --kills the rebuild is killed (SIGKILL, the whole process group) so often before it may finish, at seeded moments,
+every second time while data come back. What comes back must be the same.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -27,8 +32,9 @@ INVENTORY = HOME / "inventory"
 # an inventory of its own, which can be lost; the lab's machines take their keys from it
 os.environ["MEDIASERVER_LAB_SECRETS"] = str(INVENTORY / ".secrets")
 
-from end_to_end import expect, run_checks
-from runs import GUESTS, LAB, ROOT, Run, guest, guest_python, secret_values, stream
+from end_to_end import expect, own_service, own_service_retired, own_service_upgraded, run_checks
+from faults import killed_run, tasks_in
+from runs import GUESTS, LAB, ROOT, Run, command, guest, guest_python, secret_values, stream
 from runs import INVENTORY as REFERENCE
 from runs import play as play_in
 
@@ -37,6 +43,9 @@ NOTES = HOME / "notes.json"
 INTERNET = "mediaserver-lab-internet"
 ADDRESS = "rest:http://198.18.77.1:8000/"
 USER, PASSWORD = "home", "lab-only-offsite"
+REBUILD = ("rebuild.yml", "-e", "repository=offsite")
+OPTIONS = argparse.Namespace()
+"""What the command line says: kills, seed."""
 
 FILL = r"""
 import os, pathlib, random, subprocess
@@ -145,6 +154,7 @@ def machines_and_the_server_outside() -> str:
 def first_build() -> str:
     run = play("site.yml", "--skip-tags", "verify")
     expect(run.code == 0, f"site.yml ended with {run.code}, see {run.log}")
+    note(tasks=tasks_in(run.log))
     return ""
 
 
@@ -173,6 +183,20 @@ def everything_burns() -> str:
     return ""
 
 
+def killed() -> list[str]:
+    """Rebuilds that are killed, each a little further; what was struck."""
+    dice, found = random.Random(OPTIONS.seed), []
+    width = note()["tasks"] / max(1, OPTIONS.kills)
+    for number in range(OPTIONS.kills):
+        task, delay = int(width * number) + dice.randrange(max(1, int(width))), dice.random() * 6
+        data = number % 2 == 1
+        argv = command(*REBUILD, "--skip-tags", "verify", inventory=INVENTORY)
+        struck = killed_run(number + 1, 1 if data else max(1, task), delay, argv, "Bring the data back" if data else "")
+        found.append(f"{'the data' if data else f'task {task}'} + {delay:.1f} s ({struck})")
+        print(f"lab: kill {number + 1} at {found[-1]}", flush=True)
+    return found
+
+
 def rebuilt_from_the_kit() -> str:
     began = time.monotonic()
     tool = [sys.executable, str(ROOT / "tools/recovery_kit.py"), "open", str(KIT), str(INVENTORY)]
@@ -184,11 +208,15 @@ def rebuilt_from_the_kit() -> str:
     for name in GUESTS:
         expect(guest(name, "true").returncode != 0, f"{name} is still there")
     began = time.monotonic()
-    run = play("rebuild.yml", "-e", "repository=offsite")
+    struck = killed()
+    run = play(*REBUILD)
     seconds = time.monotonic() - began + opening
     expect(run.code == 0, f"rebuild.yml ended with {run.code}, see {run.log}")
     expect("surprises: 0" in run.probes_line(), f"the rebuilt site is not proved: {run.probes_line()}, see {run.log}")
     note(rto=seconds)
+    if struck:
+        kills = f"seed {OPTIONS.seed}, killed at {'; '.join(struck)}"
+        return f"{kills}; then whole, {seconds:.0f} s altogether; {run.probes_line()}"
     return f"RTO {seconds:.0f} s (kit opened, machines built, data restored, proved); {run.probes_line()}"
 
 
@@ -226,17 +254,20 @@ def a_second_run_changes_nothing() -> str:
 
 def a_second_rebuild_touches_no_data() -> str:
     """Neither what it brought back itself, nor, where that is forgotten, what is there."""
-    run = play("rebuild.yml", "-e", "repository=offsite", "--skip-tags", "verify")
+    run = play(*REBUILD, "--skip-tags", "verify")
     expect(run.code == 0 and "is left as it is" in run.text, f"rebuild.yml again ended with {run.code}, see {run.log}")
     expect(": as of " not in run.text, f"data were brought back twice, see {run.log}")
     guest("vm-intranet", "rm /var/lib/mediaserver/backup/state.json")
-    run = play(
-        "rebuild.yml", "-e", "repository=offsite", "--skip-tags", "verify", "--limit", "localhost,pve,vm-intranet"
-    )
+    run = play(*REBUILD, "--skip-tags", "verify", "--limit", "localhost,pve,vm-intranet")
     expect(run.code != 0 and "there are data already" in run.text, f"not refused: {run.log}")
     probe = json.loads(guest_python("vm-intranet", COLLECT))["probe"]
     expect(probe == note()["before"]["vm-intranet"]["probe"], "the refused rebuild touched Immich's rows")
     return "left as it is; refused where it is forgotten"
+
+
+def a_service_comes_is_upgraded_and_retired() -> str:
+    """The rebuilt site is one to go on with. Not in the quick tier for its minutes."""
+    return "; ".join((own_service(INVENTORY), own_service_upgraded(), own_service_retired()))
 
 
 CHECKS = [
@@ -249,8 +280,16 @@ CHECKS = [
     all_data_are_back,
     a_second_run_changes_nothing,
     a_second_rebuild_touches_no_data,
+    a_service_comes_is_upgraded_and_retired,
 ]
 
 
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    return run_checks(CHECKS, parser, OPTIONS)
+
+
 if __name__ == "__main__":
-    sys.exit(run_checks(CHECKS, __doc__))
+    sys.exit(main())

@@ -8,6 +8,7 @@ have different is changed (`in_the_lab`): addresses, where images come from, poo
 
 from __future__ import annotations
 
+import argparse
 import bz2
 import hashlib
 import os
@@ -235,4 +236,4 @@ CHECKS = [
 if __name__ == "__main__":
     runs.GUESTS.clear()
     runs.GUESTS[GUEST] = ADDRESS
-    sys.exit(run_checks(CHECKS, __doc__))
+    sys.exit(run_checks(CHECKS, argparse.ArgumentParser(description=__doc__)))

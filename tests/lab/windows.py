@@ -13,6 +13,7 @@ nftables. Windows' drives are folders. The programs for Windows run in Debian, o
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import importlib.util
 import json
@@ -310,7 +311,7 @@ CHECKS = [
 def main() -> int:
     find_cloudflare()
     atexit.register(keep_cloudflare)
-    code = run_checks(CHECKS, __doc__)
+    code = run_checks(CHECKS, argparse.ArgumentParser(description=__doc__))
     if code == 0:
         clear()
     return code
