@@ -282,12 +282,14 @@ def what_windows_was_told_fetches_and_saves() -> str:
     for name in ("backup.json", "ingest.json", "restic-password", "restic-environment.json"):
         text = re.sub(r"\b([CD]):/", lambda drive: f"/mnt/{drive[1].lower()}/", files[f"{ETC}{name}"])
         text = re.sub(r'"C:[^"]*?(restic|rclone)\.exe"', r'"\1"', text).replace('"settle": 60', '"settle": 1')
+        text = text.replace('"min_free": "5G"', '"min_free": "1M"')
         inside(DEBIAN, f"mkdir -p {DATA}/etc {DATA}/run; umask 77; cat >{DATA}/etc/{name}", text)
     inside(DEBIAN, f"cat >{DATA}/etc/rclone.conf", f"[onedrive]\ntype = alias\nremote = {CLOUD}\n")
     inside(DEBIAN, "apt-get -qq install -y --no-install-recommends rclone >/dev/null 2>&1")
     for role in ("backup", "ingest"):
-        subprocess.run(["docker", "cp", str(ROOT / f"roles/{role}/files/."),
-                        f"{test_machines.container_name(DEBIAN)}:{DATA}/lib-{role}"], check=True)  # fmt: skip
+        inside(DEBIAN, f"mkdir -p {DATA}/lib-{role}")
+        for path in (ROOT / f"roles/{role}/files").glob("*.py"):
+            inside(DEBIAN, f"cat >{DATA}/lib-{role}/{path.name}", path.read_text())
     roll, film = f"'{CLOUD}/Pictures/Camera Roll'", "/mnt/d/Films/library/film.mkv"
     inside(DEBIAN, f"mkdir -p {roll} {DATA}/ingest/manifest; cd {roll}; echo photo >a.jpg; echo video >b.mp4; "
                    f"touch -d 2020-01-01 *; head -c 3000000 /dev/urandom >{film}")  # fmt: skip
