@@ -187,6 +187,7 @@ def everything_lies_where_it_should() -> str:
 # --- faults
 def rclone_killed_under_load() -> str:
     program = (Path(__file__).parent / "pi_load.py").read_text()
+    inside("systemctl stop pi-load 2>/dev/null; systemctl reset-failed pi-load 2>/dev/null; true")
     inside("cat >/srv/load.py; rm -f /srv/ledger /run/pi-load.stop", program)
     inside(
         "cat >/run/pi-load.password; chmod 600 /run/pi-load.password", secret_values(INVENTORY)["immich.admin_password"]
