@@ -14,6 +14,8 @@ from . import sizes
 from .model import Host, Site, Tree, is_mounted
 from .problems import Where, all_of, one_of, suggest
 
+RCLONE_CONFIG = "/etc/rclone/rclone.conf"
+"""Where role rclone keeps a host's remotes."""
 # What may be told to restic as environment: its backends', nothing that changes which program runs or what it opens.
 VARIABLE = r"(AWS|AZURE|B2|RCLONE|RESTIC_REST)_[A-Z0-9_]+"
 SECRET = r"^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)+$"
@@ -100,7 +102,10 @@ def of_host(site: Site, host: Host) -> list[Tree]:
     found: list[Tree] = []
     for name, body in site.values["site_backup"]["repositories"].items():
         if body["url"]:
-            found.append({"name": name, "path": below(body["url"], host.name), "mount": None, **remote(name, body)})
+            entry = {"name": name, "path": below(body["url"], host.name), "mount": None, **remote(name, body)}
+            if kind_of(body["url"]) == "rclone":  # restic starts it, and it looks in its user's home otherwise
+                entry["environment"] = {"RCLONE_CONFIG": RCLONE_CONFIG, **entry.get("environment", {})}
+            found.append(entry)
         elif storage := site.storage(str(body["class"])):
             mount = storage["mount"].rstrip("/")
             path = f"{mount}/{body['folder'].strip('/')}/{host.name}"

@@ -41,6 +41,13 @@ def test_each_kind_wants_its_credentials(sample: Any, url: str, path: str, secre
     assert "backup-without-off-site" not in {one["name"] for one in sample.made["warnings"]}
 
 
+def test_rclone_finds_the_remotes_of_the_host(sample: Any) -> None:
+    _local, offsite = backups(sample, {"url": "rclone:drive:backups"})["repositories"]
+    assert offsite["environment"] == {"RCLONE_CONFIG": "/etc/rclone/rclone.conf"}
+    own = {"url": "rclone:drive:backups", "environment": {"RCLONE_CONFIG": "/root/mine.conf"}}
+    assert backups(sample, own)["repositories"][1]["environment"] == {"RCLONE_CONFIG": "/root/mine.conf"}
+
+
 def test_sftp_has_a_key_of_its_own_and_knows_its_server(sample: Any) -> None:
     body = {"url": "sftp://me@box.example.org:2222//srv/home", "known_host": HOST_KEY, "upload_limit": "2M"}
     _local, offsite = backups(sample, body)["repositories"]
