@@ -198,12 +198,17 @@ def rclone_killed_under_load() -> str:
     took = []
     for _number in range(OPTIONS.kills):
         time.sleep(DICE.uniform(1, 5))
-        inside(f"kill -9 $(systemctl show -P MainPID {RCLONE})")
+        until("rclone runs", lambda: mounted() and running() and main_pid() != "0")
+        inside(f"kill -9 {main_pid()}")
         until("the mount, or Immich, ends", lambda: not running() or not mounted(), 30)
         took.append(until("the phone uploads again", uploads_again()))
         expect(not bare() and not open_below(), f"written below the mount point: {bare()}")
     back = f"back after {min(took):.0f} to {max(took):.0f} s"
     return f"seed {OPTIONS.seed}, {len(took)} kills, {back}, {len(ledger())} uploads"
+
+
+def main_pid() -> str:
+    return inside(f"systemctl show -P MainPID {RCLONE}")
 
 
 def mounted() -> bool:
