@@ -116,6 +116,8 @@ def what_stands_in_outside() -> str:
     internet, registry = "mediaserver-lab-internet", "mediaserver-lab-registry"
     subprocess.run(["docker", "cp", str(ROOT / "tests/lab/internet/s3.py"), f"{internet}:/srv/s3.py"], check=True)
     keys = [f"--setenv=AWS_ACCESS_KEY_ID={S3_KEY}", f"--setenv=AWS_SECRET_ACCESS_KEY={S3_SECRET}"]
+    # the owner makes the bucket
+    subprocess.run(["docker", "exec", internet, "mkdir", "-p", "/srv/s3/bucket"], check=True)
     serve = ["systemd-run", "--unit=lab-s3", *keys, "python3", "/srv/s3.py", *S3, "/srv/s3"]
     subprocess.run(["docker", "exec", internet, *serve], check=True, capture_output=True)
     # the LAN's package cache asks other ports than 80 only if it may
