@@ -198,13 +198,22 @@ def rclone_killed_under_load() -> str:
     took = []
     for _number in range(OPTIONS.kills):
         time.sleep(DICE.uniform(1, 5))
-        until("rclone runs", lambda: mounted() and running() and main_pid() != "0")
-        inside(f"kill -9 {main_pid()}")
+        settled()
+        killed, began = main_pid(), time.monotonic()
+        inside(f"kill -9 {killed}")
         until("the mount, or Immich, ends", lambda: not running() or not mounted(), 30)
-        took.append(until("the phone uploads again", uploads_again()))
+        until("rclone is another", lambda: main_pid() not in ("0", killed))
+        settled()
+        took.append(time.monotonic() - began)
         expect(not bare() and not open_below(), f"written below the mount point: {bare()}")
     back = f"back after {min(took):.0f} to {max(took):.0f} s"
     return f"seed {OPTIONS.seed}, {len(took)} kills, {back}, {len(ledger())} uploads"
+
+
+def settled() -> None:
+    """The cloud is mounted, Immich runs, and the phone uploads."""
+    until("the cloud is mounted and Immich runs", lambda: mounted() and running() and main_pid() != "0")
+    until("the phone uploads", uploads_again())
 
 
 def main_pid() -> str:
@@ -221,6 +230,7 @@ def open_below() -> bool:
 
 
 def azure_away_for_minutes() -> str:
+    settled()
     azure.stop()
     began = time.monotonic()
     stopped = until("Immich stops while its cloud is away", lambda: not running())
