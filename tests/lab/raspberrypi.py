@@ -202,7 +202,7 @@ def rclone_killed_under_load() -> str:
         killed, began = main_pid(), time.monotonic()
         inside(f"kill -9 {killed}")
         until("the mount, or Immich, ends", lambda: not running() or not mounted(), 30)
-        until("rclone is another", lambda: main_pid() not in ("0", killed))
+        until("rclone is another", lambda old=killed: main_pid() not in ("0", old))
         settled()
         took.append(time.monotonic() - began)
         expect(not bare() and not open_below(), f"written below the mount point: {bare()}")
