@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import functools
 import json
 import os
 import random
@@ -202,12 +203,16 @@ def rclone_killed_under_load() -> str:
         killed, began = main_pid(), time.monotonic()
         inside(f"kill -9 {killed}")
         until("the mount, or Immich, ends", lambda: not running() or not mounted(), 30)
-        until("rclone is another", lambda old=killed: main_pid() not in ("0", old))
+        until("rclone is another", functools.partial(replaced, killed))
         settled()
         took.append(time.monotonic() - began)
         expect(not bare() and not open_below(), f"written below the mount point: {bare()}")
     back = f"back after {min(took):.0f} to {max(took):.0f} s"
     return f"seed {OPTIONS.seed}, {len(took)} kills, {back}, {len(ledger())} uploads"
+
+
+def replaced(killed: str) -> bool:
+    return main_pid() not in ("0", killed)
 
 
 def settled() -> None:
