@@ -3,9 +3,9 @@
 
     mediaserver_mounts.py [CONFIGURATION]
 
-systemd starts it every half minute. While all is well it costs a short-lived child for each mount: a child lists the
-mount point, as that may hang for ever. A mount that is disabled is left alone, and so is whatever somebody unmounts
-after `systemctl stop mediaserver-mounts.timer`.
+systemd starts it every half minute. While all is well it costs one `docker ps` and a short-lived child for each mount:
+a child lists the mount point, as that may hang for ever. A mount that is disabled is left alone, and so is whatever
+somebody unmounts after `systemctl stop mediaserver-mounts.timer`.
 """
 
 from __future__ import annotations
@@ -103,6 +103,38 @@ def units(names: list[str]) -> dict[str, dict[str, str]]:
     return {block["Id"]: block for block in blocks if "Id" in block}
 
 
+def given_up() -> dict[str, str]:
+    """Containers of ours that Docker could not start again, and their services.
+
+    Docker revives what crashed, but when such a start itself fails, as a folder that it binds cannot be read at that
+    moment, it never tries again. What somebody stopped has no such error.
+    """
+    try:
+        argv = ["docker", "ps", "--all", "--quiet", "--filter=status=exited", "--filter=label=mediaserver.project"]
+        ids = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60).stdout.split()
+        argv = ["docker", "inspect", "--", *ids]
+        out = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60).stdout if ids else "[]"
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return {}
+    return {
+        one["Id"]: one["Config"]["Labels"]["mediaserver.project"]
+        for one in json.loads(out or "[]")
+        if one["State"]["Error"] and one["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
+    }
+
+
+def revive() -> None:
+    """Start them, where systemd has the service running: then what it binds is mounted."""
+    found = given_up()
+    states = units([f"mediaserver-{service}.service" for service in set(found.values())])
+    for container, service in found.items():
+        if states.get(f"mediaserver-{service}.service", {}).get("ActiveState") != "active":
+            continue
+        say(f"{service}: Docker gave a container up, it is started again")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run(["docker", "start", container], check=False, capture_output=True, timeout=60)
+
+
 def say(text: str) -> None:
     """To the journal, as a notice."""
     print(f"<5>{text}", flush=True)
@@ -159,6 +191,8 @@ def run(configuration: dict[str, Any]) -> None:
     for path in before.get("misses", {}):
         if seen.get(path) == WELL:
             say(f"{path} is back")
+    if not misses:
+        revive()
     state_file.parent.mkdir(parents=True, exist_ok=True)
     write(state_file, json.dumps({"misses": misses, "stuck": stuck}))
     write(Path(configuration["metrics_file"]), metrics(seen))

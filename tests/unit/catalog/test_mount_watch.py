@@ -67,6 +67,7 @@ class World:
         self.points = folder / "mountinfo"
         self.told: list[list[str]] = []
         self.state = "active"
+        self.containers: list[dict[str, Any]] = []
         (folder / "metrics").mkdir()
         monkeypatch.setattr(watch, "MOUNTINFO", self.points)
         monkeypatch.setattr(watch.subprocess, "run", self.systemctl)
@@ -80,6 +81,11 @@ class World:
 
     def systemctl(self, argv: list[str], **_options: Any) -> subprocess.CompletedProcess[str]:
         self.told.append(argv)
+        if argv[0] == "docker":
+            ids = "\n".join(one["Id"] for one in self.containers)
+            return subprocess.CompletedProcess(
+                argv, 0, {"ps": ids, "inspect": json.dumps(self.containers)}.get(argv[1], ""), ""
+            )
         out = f"Id={argv[-1]}\nActiveState={self.state}\nUnitFileState=enabled\n" if argv[1] == "show" else ""
         return subprocess.CompletedProcess(argv, 0, out, "")
 
@@ -88,7 +94,7 @@ class World:
         self.points.write_text(f"1 0 0:1 / {self.folder / 'cloud'} rw - fuse x rw\n" if mounted else "")
         self.told.clear()
         self.watch.run(self.configuration)
-        return [" ".join(argv[2:]) for argv in self.told if argv[1] != "show"]
+        return [" ".join(argv[2:]) for argv in self.told if argv[1] not in ("show", "ps", "inspect")]
 
     def up(self) -> str:
         return (self.folder / "metrics" / "mounts.prom").read_text().splitlines()[-1].rpartition(" ")[2]
@@ -102,7 +108,7 @@ def world(watch: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_all_is_well_and_systemd_is_not_even_asked(world: World) -> None:
     (world.folder / "cloud").mkdir()
     assert world.look(mounted=True) == []
-    assert world.told == []
+    assert [argv[:2] for argv in world.told] == [["docker", "ps"]]
     assert world.up() == "1"
 
 
@@ -155,4 +161,28 @@ def test_a_torn_state_is_as_good_as_none(world: World) -> None:
     (world.folder / "cloud").mkdir()
     (world.folder / "run").mkdir()
     (world.folder / "run" / "state.json").write_text("{")
+    assert world.look(mounted=True) == []
+
+
+def exited(name: str, error: str, policy: str = "unless-stopped") -> dict[str, Any]:
+    labels = {"Labels": {"mediaserver.project": "films"}}
+    return {"Id": name, "Config": labels, "State": {"Error": error}, "HostConfig": {"RestartPolicy": {"Name": policy}}}
+
+
+def test_what_docker_could_not_start_again_is_started_once_its_mounts_are_well(world: World) -> None:
+    (world.folder / "cloud").mkdir()
+    world.containers = [exited("lost", "error mounting"), exited("stopped", ""), exited("job", "error", "no")]
+    assert world.look(mounted=True) == ["lost"]
+    world.state = "inactive"
+    assert world.look(mounted=True) == [], "systemd has stopped the service"
+    assert world.look(mounted=False) == ["start -- rclone-cloud.service"], "and while a mount is away"
+
+
+def test_a_host_without_docker(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    (world.folder / "cloud").mkdir()
+
+    def missing(*_arguments: Any, **_options: Any) -> None:
+        raise FileNotFoundError("docker")
+
+    monkeypatch.setattr(world.watch.subprocess, "run", missing)
     assert world.look(mounted=True) == []
