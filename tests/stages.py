@@ -64,10 +64,11 @@ STAGES = [
     Stage("unit", "pytest: plan, modules against fakes, stand-ins, docs", 600, "quick", [
         [str(BIN / "pytest"), "-q", "-n", "2", "tests/unit"],
     ]),
-    Stage("integration", "real rclone, restic, Traefik; ingest and backup killed at seeded moments", 900, "quick", [
+    Stage("integration", "real rclone, restic, Traefik; ingest and backup killed, a power cut, at seeded moments", 900, "quick", [
         [str(BIN / "pytest"), "-q", "-rs", "-n", "2", "tests/integration"],
         [PYTHON, "tests/faults/ingest_faults.py", "--kills", "5"],
         [PYTHON, "tests/faults/backup_faults.py", "--kills", "2", "--parts", "1"],
+        [PYTHON, "tests/faults/power_cut.py", "--cuts", "1"],
     ]),
     Stage("roles", "molecule: check, converge, idempotence, check, verify", 1000, "quick", [
         [PYTHON, "tests/roles.py"],
