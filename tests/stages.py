@@ -64,7 +64,7 @@ STAGES = [
     Stage("unit", "pytest: plan, modules against fakes, stand-ins, docs", 600, "quick", [
         [str(BIN / "pytest"), "-q", "-n", "2", "tests/unit"],
     ]),
-    Stage("integration", "real rclone, restic, Traefik; ingest and backup killed, a power cut, at seeded moments", 900, "quick", [
+    Stage("integration", "real rclone, restic, Traefik; ingest, backup, a machine killed (seeded)", 900, "quick", [
         [str(BIN / "pytest"), "-q", "-rs", "-n", "2", "tests/integration"],
         [PYTHON, "tests/faults/ingest_faults.py", "--kills", "5"],
         [PYTHON, "tests/faults/backup_faults.py", "--kills", "2", "--parts", "1"],
