@@ -57,8 +57,10 @@ def repository(folder: Path, program: Path, suite: str) -> Path:
     index.mkdir(parents=True)
     (made / "pool").mkdir()
     content = deb.read_bytes()
-    (made / "pool" / deb.name).write_bytes(content)
-    about = f"Filename: pool/{deb.name}\nSize: {len(content)}\nSHA256: {hashlib.sha256(content).hexdigest()}\n"
+    digest = hashlib.sha256(content).hexdigest()
+    name = f"tailscale_{digest[:16]}.deb"  # a package cache keeps files by their names
+    (made / "pool" / name).write_bytes(content)
+    about = f"Filename: pool/{name}\nSize: {len(content)}\nSHA256: {digest}\n"
     packages = (CONTROL + about).encode()
     lines = []
     for name, data in (("Packages", packages), ("Packages.gz", gzip.compress(packages))):
