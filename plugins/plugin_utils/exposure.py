@@ -5,28 +5,34 @@
 
 from __future__ import annotations
 
-from . import addresses, guests
+from . import addresses, guests, raspberrypi
 from .model import Host, Site
 from .ports import Opening, place_of
 
 PRIVATE = ("media", "photos", "database")
 EDGE_GROUP, PRIVATE_GROUP, SINGLE_GROUP = "extranet", "intranet", "single"
 DOORS = ("proxy", "vpn", "tailnet")
+# Groups that open nothing to the Internet: name of the mistake, what such a host is, the way out
+CLOSED = {
+    PRIVATE_GROUP: (
+        "internet-on-private-host",
+        ", a private host",
+        "Replace internet by edge in `reach`, or place the service on a host of the group extranet",
+    ),
+    raspberrypi.GROUP: (
+        "internet-on-raspberrypi",
+        "",
+        "Remove internet from `reach`: the tunnel brings its name to the Internet without an open port",
+    ),
+}
 TAILNET = "100.64.0.0/10"
 
 
 def check(site: Site, host: Host, found: list[Opening]) -> None:
-    """Hosts of the groups extranet, intranet and single keep to their purpose."""
-    if PRIVATE_GROUP in host.groups:
-        for opening in found:
-            if "internet" in opening.port.reach:
-                site.problems.add(
-                    "internet-on-private-host",
-                    place_of(opening),
-                    f"{opening.service.name} opens a port to the Internet on {host.name}, a private host (group "
-                    "intranet)",
-                    "Replace internet by edge in `reach`, or place the service on a host of the group extranet",
-                )
+    """Hosts keep to the purpose of their groups."""
+    for group, (kind, what, remedy) in CLOSED.items():
+        if group in host.groups:
+            check_closed(site, found, kind, f"{host.name}{what} (group {group})", remedy)
     if SINGLE_GROUP in host.groups:
         check_single(site, host, found)
     if EDGE_GROUP in host.groups:
@@ -40,6 +46,13 @@ def check(site: Site, host: Host, found: list[Opening]) -> None:
                         "extranet)",
                         "Place it on a host of the group intranet",
                     )
+
+
+def check_closed(site: Site, found: list[Opening], kind: str, host: str, remedy: str) -> None:
+    for opening in found:
+        if "internet" in opening.port.reach:
+            reason = f"{opening.service.name} opens a port to the Internet on {host}"
+            site.problems.add(kind, place_of(opening), reason, remedy)
 
 
 def check_single(site: Site, host: Host, found: list[Opening]) -> None:

@@ -44,6 +44,16 @@ class Drawing:
         self.shapes.append(f'<text x="{x}" y="{y}" {style}>{escape(text)}</text>')
 
 
+def machines(plan: Tree) -> Tree:
+    """What runs services, by name: Linux hosts and Windows machines."""
+    return {**plan["hosts"], **plan["windows"]}
+
+
+def saved(plan: Tree) -> Tree:
+    """Those of them that make backups."""
+    return {name: body for name, body in machines(plan).items() if body["backups"]}
+
+
 def svg(plan: Tree) -> str:
     """The map. All text is escaped; nothing is loaded from elsewhere."""
     drawing = Drawing()
@@ -82,7 +92,7 @@ def wanted(plan: Tree) -> list[Tree]:
 
 def draw_hosts(drawing: Drawing, plan: Tree, flows: list[Tree]) -> None:
     y = 20.0
-    for name, host in {**plan["hosts"], **plan["windows"]}.items():
+    for name, host in machines(plan).items():
         opened = [flow["service"] for flow in flows if flow["host"] == name]  # shares of Windows are no services
         services = list(dict.fromkeys([*host["services"], "ssh", *opened]))
         height = 34 + ROW * len(services)

@@ -51,7 +51,7 @@ def table(title: str, head: Iterable[str], rows: Iterable[Iterable[object]]) -> 
 
 
 def services(plan: Tree) -> str:
-    rows = [(host, name, plan["catalog"][name]) for host, body in {**plan["hosts"], **plan["windows"]}.items()
+    rows = [(host, name, plan["catalog"][name]) for host, body in plan_map.machines(plan).items()
             for name in body["services"]]  # fmt: skip
     return table("Services", ("Host", "Service", "What for"), rows)
 
@@ -77,9 +77,8 @@ def forwards(plan: Tree) -> list[tuple[object, ...]]:
 
 
 def backups(plan: Tree) -> list[tuple[object, ...]]:
-    windows = {name: host for name, host in plan["windows"].items() if host["backups"]}
     return [
         (job["schedule"], name, job["name"])
-        for name, host in {**plan["hosts"], **windows}.items()
+        for name, host in plan_map.saved(plan).items()
         for job in host["backups"]["jobs"]
     ]

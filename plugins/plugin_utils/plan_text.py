@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from . import upgrade
+from . import plan_map, upgrade
 
 Tree = dict[str, Any]
 
@@ -115,8 +115,7 @@ def forwards(plan: Tree) -> list[str]:
 
 def backups(plan: Tree) -> list[str]:
     found = []
-    windows = {name: host for name, host in plan["windows"].items() if host["backups"]}
-    for name, host in {**plan["hosts"], **windows}.items():
+    for name, host in plan_map.saved(plan).items():
         places = ", ".join(one["path"] for one in host["backups"]["repositories"])
         for job in host["backups"]["jobs"]:
             what = (

@@ -1,13 +1,13 @@
 # Copyright (c) 2026 The homelab.mediaserver authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Raspberry Pis: what must not lie on the SD card, what must not be open, and images for another processor."""
+"""Raspberry Pis: what must not lie on the SD card, and images for another processor."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from . import backup, guests, ingest, ports, rclone, storage
+from . import backup, guests, ingest, rclone, storage
 from .model import Host, Site
 
 GROUP = "raspberrypi"
@@ -22,11 +22,9 @@ def architecture(groups: Iterable[str]) -> str:
 def check(site: Site) -> None:
     for host in site.managed():
         check_images(site, host)
-        if GROUP in host.groups:
-            check_closed(site, host)
-            if host.root_disk != "ssd":
-                check_card(site, host)
-                check_cache(site, host)
+        if GROUP in host.groups and host.root_disk != "ssd":
+            check_card(site, host)
+            check_cache(site, host)
 
 
 def check_images(site: Site, host: Host) -> None:
@@ -89,16 +87,4 @@ def check_cache(site: Site, host: Host) -> None:
                 site.where("site_storage", name, "cache_path"),
                 f"what {host.name} writes to {name} waits at {path} on the SD card for its way into the cloud",
                 "Name a folder on the SSD: cache_path: /mnt/ssd/rclone-cache",
-            )
-
-
-def check_closed(site: Site, host: Host) -> None:
-    """Nothing is open to the Internet: the tunnel connects outwards."""
-    for opening in ports.openings(site, host):
-        if "internet" in opening.port.reach:
-            site.problems.add(
-                "internet-on-raspberrypi",
-                ports.place_of(opening),
-                f"{opening.service.name} opens a port to the Internet on {host.name} (group {GROUP})",
-                "Remove internet from `reach`: the tunnel brings its name to the Internet without an open port",
             )

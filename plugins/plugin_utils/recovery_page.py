@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
+from . import plan_map
 from .plan_page import table
 
 Tree = dict[str, Any]
@@ -65,8 +66,8 @@ def page(plan: Tree, kit: Mapping[str, str], about: Mapping[str, str]) -> str:
 def repositories(plan: Tree) -> list[tuple[str, str, str]]:
     return [
         (host, one["name"], public_address(one["path"]) + (f" (on {host}'s own storage)" if one["mount"] else ""))
-        for host, body in {**plan["hosts"], **plan["windows"]}.items()
-        for one in (body["backups"] or {"repositories": []})["repositories"]
+        for host, body in plan_map.saved(plan).items()
+        for one in body["backups"]["repositories"]
     ]
 
 
@@ -78,7 +79,7 @@ def public_address(address: str) -> str:
 def machines(plan: Tree) -> list[tuple[str, str, str]]:
     nodes = [(name, str(node["address"]), "Proxmox VE") for name, node in plan["nodes"].items()]
     return nodes + [(name, body["address"], ", ".join(body["services"]))
-                    for name, body in {**plan["hosts"], **plan["windows"]}.items()]  # fmt: skip
+                    for name, body in plan_map.machines(plan).items()]  # fmt: skip
 
 
 def keys(lines: Iterable[str]) -> list[tuple[str, str]]:

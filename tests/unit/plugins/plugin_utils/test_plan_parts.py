@@ -133,17 +133,22 @@ def test_compose_files_are_what_compose_takes(sample: Any) -> None:
     assert checked == 8
 
 
-def test_a_house_of_one_machine_without_proxmox(sample: Any) -> None:
+def one_machine(sample: Any) -> dict[str, Any]:
+    """The plan's slice of a host that has everything."""
     sample.hosts = {"box": {"ansible_host": "192.168.1.10", "memory": "16G", "gpu": True}}
     for name in sample.site["site_services"]:
-        sample.site["site_services"][name] = {"hosts": ["box"]}
+        sample.site["site_services"][name] = {**sample.site["site_services"][name], "hosts": ["box"]}
     for name in sample.site["site_storage"]:
         sample.site["site_storage"][name] = {"as": "local", "mount": f"/srv/{name}"}
     sample.site["site_accept"] += ["backup-on-protected-disk"]
     del sample.site["site_secrets"]["pve.api_token_secret"]
     result = sample.plan()
     assert [problem.text() for problem in result.problems.found] == []
-    plan = result.plan
+    return dict(result.plan)
+
+
+def test_a_house_of_one_machine_without_proxmox(sample: Any) -> None:
+    plan = one_machine(sample)
     assert (plan["guests"], plan["nodes"]) == ([], {})
     assert {one["kind"] for one in plan["hosts"]["box"]["mounts"]} == {"local"}
     assert plan["hosts"]["box"]["late"] == ["render_gid", "gpu_devices"]
@@ -166,20 +171,6 @@ def test_no_zone_but_the_declared_ones_reaches_anything(sample: Any) -> None:
             assert (name, rule["port"]) in declared
             if rule["from"] == "any":
                 assert rule["port"] in (443, 1194)
-
-
-def one_machine(sample: Any) -> dict[str, Any]:
-    """The plan's slice of a host that has everything."""
-    sample.hosts = {"box": {"ansible_host": "192.168.1.10", "memory": "16G", "gpu": True}}
-    for name in sample.site["site_services"]:
-        sample.site["site_services"][name] = {**sample.site["site_services"][name], "hosts": ["box"]}
-    for name in sample.site["site_storage"]:
-        sample.site["site_storage"][name] = {"as": "local", "mount": f"/srv/{name}"}
-    sample.site["site_accept"] += ["backup-on-protected-disk"]
-    del sample.site["site_secrets"]["pve.api_token_secret"]
-    result = sample.plan()
-    assert [problem.text() for problem in result.problems.found] == []
-    return dict(result.plan)
 
 
 def compose_of(plan: dict[str, Any], service: str, container: str) -> dict[str, Any]:
