@@ -7,7 +7,6 @@ off, no secret is shown. What PowerShell, WSL and the modules really do is unpro
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -20,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.homelab.mediaserver.plugins.plugin_utils import build
+from ansible_collections.homelab.mediaserver.tests.unit.fakes import program
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = ROOT / "inventories/windows"
@@ -34,11 +34,7 @@ SECRETS = {
 
 
 def load(name: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(name, ROOT / f"tests/windows/{name}.py")
-    assert specification and specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return program.load(ROOT / f"tests/windows/{name}.py")
 
 
 generate = load("generate")

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from faults import keep_reference
 from mediaserver_lab.shell import docker
 from mediaserver_lab.standins import registry_address
-from runs import INVENTORY, LAB, ROOT, guest, guest_python, play, secret_values, stream
+from runs import INVENTORY, LAB, ROOT, Run, guest, guest_python, play, secret_values, stream
 
 OWN_IMAGE, NEWER_IMAGE = (f"docker.io/prom/node-exporter:{version}" for version in ("v1.12.1", "v2.0.0"))
 OWN_SERVICE = {
@@ -95,6 +95,26 @@ def expect(condition: bool, message: str) -> None:
         raise Failed(message)
 
 
+def proved(run: Run) -> str:
+    """A run that built and proved the site: its line of probes."""
+    expect(run.code == 0, f"site.yml ended with {run.code}, see {run.log}")
+    expect(run.failed_total() == 0, f"failures in {run.log}")
+    expect("surprises: 0" in run.probes_line(), f"not proved: {run.probes_line()}, see {run.log}")
+    return run.probes_line()
+
+
+def unchanged(run: Run, what: str) -> str:
+    expect(run.code == 0, f"{what} ended with {run.code}, see {run.log}")
+    expect(run.changed_total() == 0, f"changed={run.changed} in {what}, see {run.log}")
+    return f"changed=0 on {len(run.changed)} hosts"
+
+
+def tells_no_secret(run: Run, values: dict[str, str]) -> str:
+    shown = [name for name, value in values.items() if value in run.text]
+    expect(not shown, f"secrets printed by -vvv --diff: {', '.join(shown)}; see {run.log}")
+    return f"{len(values)} secrets not in {len(run.text) // 1024} KiB of output"
+
+
 def machines_up() -> str:
     # not `reset`: machines of another checkout know other keys
     stream([sys.executable, str(LAB), "destroy", "--keep-tests"])
@@ -112,28 +132,21 @@ def dry_run_on_an_empty_node() -> str:
 
 def first_run() -> str:
     run = play("site.yml")
-    expect(run.code == 0, f"site.yml ended with {run.code}, see {run.log}")
-    expect(run.failed_total() == 0, f"failures in {run.log}")
+    line = proved(run)
     keep_reference(run.log)  # for the fault tests
-    return run.probes_line()
+    return line
 
 
 def second_run_changes_nothing() -> str:
-    run = play("site.yml", "--skip-tags", "verify")
-    expect(run.code == 0, f"the second run ended with {run.code}, see {run.log}")
-    expect(run.changed_total() == 0, f"changed={run.changed} in the second run, see {run.log}")
-    return f"changed=0 on {len(run.changed)} hosts"
+    return unchanged(play("site.yml", "--skip-tags", "verify"), "the second run")
 
 
 def dry_run_shows_no_change_and_no_secret() -> str:
     run = play("site.yml", "--check", "--diff", "-vvv")
-    expect(run.code == 0, f"--check --diff ended with {run.code}, see {run.log}")
-    expect(run.changed_total() == 0, f"changed={run.changed} in a dry run on a configured site, see {run.log}")
+    unchanged(run, "a dry run on a configured site")
     values = secret_values()
     expect(len(values) >= 8, f"only {len(values)} secrets to look for: the search would prove nothing")
-    found = [name for name, value in values.items() if value in run.text]
-    expect(not found, f"secrets printed by -vvv --diff: {', '.join(found)}; see {run.log}")
-    return f"changed=0, {len(values)} secrets not in {len(run.text) // 1024} KiB of output"
+    return f"changed=0, {tells_no_secret(run, values)}"
 
 
 def a_missing_rule_makes_verify_fail() -> str:

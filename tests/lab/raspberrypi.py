@@ -25,7 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import yaml
-from end_to_end import expect, run_checks
+from end_to_end import expect, proved, run_checks, tells_no_secret, unchanged
 from mediaserver_lab import test_machines
 from pi_world import (
     INVENTORY,
@@ -148,23 +148,14 @@ def dry_run_on_a_new_pi() -> str:
 
 
 def first_run() -> str:
-    run = play("site.yml")
-    expect(run.code == 0, f"site.yml ended with {run.code}, see {run.log}")
-    expect("surprises: 0" in run.probes_line(), f"{run.probes_line()}, see {run.log}")
-    return run.probes_line()
+    return proved(play("site.yml"))
 
 
 def second_run_and_dry_run_change_nothing() -> str:
-    run = play("site.yml", "--skip-tags", "verify")
-    expect(run.code == 0 and run.changed_total() == 0, f"changed={run.changed}, code {run.code}, see {run.log}")
+    unchanged(play("site.yml", "--skip-tags", "verify"), "the second run")
     dry = play("site.yml", "--check", "--diff", "-vvv")
-    expect(
-        dry.code == 0 and dry.changed_total() == 0, f"--check: changed={dry.changed}, code {dry.code}, see {dry.log}"
-    )
-    values = secret_values(INVENTORY)
-    shown = [name for name, value in values.items() if value in dry.text]
-    expect(not shown, f"secrets printed by -vvv --diff: {', '.join(shown)}; see {dry.log}")
-    return f"changed=0 twice, {len(values)} secrets not in {len(dry.text) // 1024} KiB of output"
+    unchanged(dry, "a dry run on a configured site")
+    return f"changed=0 twice, {tells_no_secret(dry, secret_values(INVENTORY))}"
 
 
 def everything_lies_where_it_should() -> str:

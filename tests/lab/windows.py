@@ -31,7 +31,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from ansible_collections.homelab.mediaserver.tests.unit.fakes.cloudflare_fake import TOKEN, CloudflareFake
 from ansible_collections.homelab.mediaserver.tests.unit.fakes.http_fake import serve
-from end_to_end import expect, run_checks
+from end_to_end import expect, proved, run_checks, tells_no_secret, unchanged
 from mediaserver_lab import standins, test_machines
 from mediaserver_lab.images import Images
 from mediaserver_lab.layout import TEST, TEST_SECRETS
@@ -222,26 +222,16 @@ def guard_the_listener() -> str:
 
 
 def first_run() -> str:
-    run = play("site.yml")
-    expect(run.code == 0, f"site.yml ended with {run.code}, see {run.log}")
-    expect("surprises: 0" in run.probes_line(), f"{run.probes_line()}, see {run.log}")
-    return run.probes_line()
+    return proved(play("site.yml"))
 
 
 def second_run_and_dry_run_change_nothing() -> str:
-    run = play("site.yml", "--skip-tags", "verify")
-    expect(run.code == 0 and run.changed_total() == 0, f"changed={run.changed}, code {run.code}, see {run.log}")
+    second = unchanged(play("site.yml", "--skip-tags", "verify"), "the second run")
     before = STATE.read_text()
     dry = play("site.yml", "--check", "--diff", "-vvv", "--skip-tags", "verify")
-    expect(
-        dry.code == 0 and dry.changed_total() == 0, f"--check: changed={dry.changed}, code {dry.code}, see {dry.log}"
-    )
+    unchanged(dry, "a dry run on a configured site")
     expect(before == STATE.read_text(), "a dry run changed Windows")
-    values = secret_values(INVENTORY)
-    shown = [name for name, value in values.items() if value in dry.text]
-    expect(not shown, f"secrets printed by -vvv --diff: {', '.join(shown)}; see {dry.log}")
-    shown_in = f"{len(dry.text) // 1024} KiB of output"
-    return f"changed=0 twice on {len(run.changed)} hosts, {len(values)} secrets not in {shown_in}"
+    return f"{second}, twice, {tells_no_secret(dry, secret_values(INVENTORY))}"
 
 
 def everything_lies_where_it_should() -> str:

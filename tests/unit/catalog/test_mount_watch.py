@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -13,17 +12,14 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from ansible_collections.homelab.mediaserver.tests.unit.fakes import program
 
 FILE = Path(__file__).resolve().parents[3] / "roles/storage/files/mediaserver_mounts.py"
 
 
 @pytest.fixture
 def watch() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("mediaserver_mounts", FILE)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program.load(FILE)
 
 
 @pytest.mark.parametrize(

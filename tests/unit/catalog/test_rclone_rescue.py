@@ -3,23 +3,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.homelab.mediaserver.tests.unit.fakes import program
 
 PROGRAM = Path(__file__).parents[3] / "roles/rclone/files/mediaserver_rescue.py"
 
 
 @pytest.fixture
 def rescue() -> Any:
-    spec = importlib.util.spec_from_file_location("mediaserver_rescue", PROGRAM)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program.load(PROGRAM)
 
 
 def item(cache: Path, name: str, content: bytes = b"12345", **more: Any) -> None:

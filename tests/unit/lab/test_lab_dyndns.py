@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import socket
 import ssl
 import threading
@@ -16,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from ansible_collections.homelab.mediaserver.tests.unit.fakes import program
 from mediaserver_lab import fixed, layout, secrets
 
 AUTHORIZED = "Basic " + base64.b64encode(f"{layout.DYNDNS_LOGIN}:{layout.DYNDNS_PASSWORD}".encode()).decode()
@@ -23,11 +23,7 @@ AUTHORIZED = "Basic " + base64.b64encode(f"{layout.DYNDNS_LOGIN}:{layout.DYNDNS_
 
 @pytest.fixture
 def dyndns() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("lab_dyndns", layout.LAB_DIR / "internet/dyndns.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program.load(layout.LAB_DIR / "internet/dyndns.py")
 
 
 @pytest.fixture

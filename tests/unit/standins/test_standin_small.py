@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.homelab.mediaserver.tests.unit.fakes import program
 
 STANDINS = Path(__file__).parents[2] / "lab" / "standins"
 FOLDERS = sorted(file.parent.name for file in STANDINS.glob("*/Dockerfile"))
@@ -70,13 +70,9 @@ def test_cloudflared_wants_a_token(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 def load(path: str) -> Any:
     sys.path.insert(0, str(STANDINS / "common"))
     try:
-        spec = importlib.util.spec_from_file_location("standin_under_test", STANDINS / path)
-        assert spec and spec.loader
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        return program.load(STANDINS / path)
     finally:
         sys.path.remove(str(STANDINS / "common"))
-    return module
 
 
 def test_prometheus_flags(capsys: pytest.CaptureFixture[str]) -> None:
